@@ -1,0 +1,1 @@
+"""The words of the house: values without behaviour beyond their own sense."""

@@ -1,0 +1,53 @@
+"""Errors say who must act."""
+
+
+class DtmsError(Exception):
+    """The root of what dtms itself raises."""
+
+
+class Misconfigured(DtmsError):
+    """Settings or account cannot work: refuse to start."""
+
+
+class FeedStale(DtmsError):
+    """Data are too old to decide on: hold, keep watching."""
+
+
+class BrokerBusy(DtmsError):
+    """A passing refusal: retry, bounded in tries and seconds."""
+
+
+class BrokerRefused(DtmsError):
+    """The request was wrong or is not allowed: record, do not repeat."""
+
+
+class BrokerUnavailable(DtmsError):
+    """The terminal or its gateway does not answer, or is not connected: wait and reconnect. None is not empty."""
+
+
+class WrongAccount(BrokerUnavailable):
+    """The terminal is connected to another account than the expected one: nothing may be believed or sent."""
+
+
+class OutcomeUnknown(DtmsError):
+    """Sent, and no answer: reconcile before anything else."""
+
+
+class InvariantBroken(DtmsError):
+    """What cannot be, is: halt this trade and call a human."""
+
+
+class StoreFailed(DtmsError):
+    """The store could not read or write: acknowledge nothing until it was reopened and verified."""
+
+
+class PermissionGone(DtmsError):
+    """What permitted an action no longer holds in the transaction that would commit its intent."""
+
+
+class AlreadyStored(DtmsError):
+    """A trade that was to be created exists already."""
+
+    def __init__(self, tickets: tuple[int, ...]) -> None:
+        super().__init__(f"already registered: {', '.join(map(str, tickets))}")
+        self.tickets = tickets

@@ -1,0 +1,83 @@
+"""What the broker holds: positions, and the orders and deals that made or ended them."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+from dtms.domain.market import Side
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """One open position; ``stop`` and ``target`` are None when absent; times are UTC milliseconds.
+
+    ``profit`` is floating, in account currency, without ``swap``. ``identifier`` stays when ``ticket`` changes.
+    """
+
+    ticket: int
+    identifier: int
+    symbol: str
+    side: Side
+    volume: Decimal
+    entry: float
+    stop: float | None
+    target: float | None
+    price_now: float
+    profit: float
+    swap: float
+    magic: int
+    comment: str
+    opened_ms: int
+
+
+class DealEntry(StrEnum):
+    IN = "in"
+    OUT = "out"
+    INOUT = "inout"
+    OUT_BY = "out_by"
+
+
+class DealReason(StrEnum):
+    CLIENT = "client"
+    MOBILE = "mobile"
+    WEB = "web"
+    EXPERT = "expert"
+    STOP = "stop"
+    TARGET = "target"
+    STOP_OUT = "stop_out"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deal:
+    """One execution; ``position_id`` is the position's identifier; money in account currency."""
+
+    ticket: int
+    order: int
+    position_id: int
+    symbol: str
+    side: Side
+    entry: DealEntry
+    reason: DealReason
+    volume: Decimal
+    price: float
+    commission: float
+    swap: float
+    profit: float
+    fee: float
+    magic: int
+    comment: str
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A pending order; enough to recognise what is ours."""
+
+    ticket: int
+    symbol: str
+    side: Side
+    volume: Decimal
+    magic: int
+    comment: str
+    position_id: int

@@ -1,0 +1,23 @@
+"""A broker's spelling of a symbol is kept; the canonical form is derived here and nowhere else."""
+
+import re
+from functools import lru_cache
+
+_KNOWN = re.compile(r"^#?((?:[A-Z]{3}USD|USD[A-Z]{3}|[A-Z]{6}|XAU[A-Z]{3}|XAG[A-Z]{3}|[A-Z]+[0-9]+|[A-Z]{3,}))(.*)$")
+
+
+@lru_cache(maxsize=4096)
+def canonical(symbol: str) -> str:
+    """Strip a broker's suffix: ``BTCUSDc`` and ``BTCUSD.m`` are ``BTCUSD``.
+
+    A suffix is what follows the leading run of capitals and digits: lower-case letters, or anything after
+    one of ``. _ - #``.
+    """
+    match = _KNOWN.match(symbol)
+    return match.group(1) if match else symbol.upper()
+
+
+def currencies(symbol: str) -> tuple[str, ...]:
+    """Return the two currencies of a symbol whose canonical form has six letters, else nothing."""
+    name = canonical(symbol)
+    return (name[:3], name[3:6]) if len(name) == 6 and name.isalpha() else ()

@@ -1,0 +1,1 @@
+"""Small protocols between the shell and the world."""

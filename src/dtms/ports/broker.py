@@ -1,0 +1,122 @@
+"""What dtms asks of a broker. One adapter fulfils it: the MetaTrader 5 interface, real or simulated behind it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import Protocol
+
+from dtms.domain.account import Account
+from dtms.domain.actions import Action
+from dtms.domain.market import Bars, FlowBars, Instrument, Tick, Timeframe
+from dtms.domain.position import Deal, Order, Position
+from dtms.domain.snapshot import Snapshot
+
+
+class Answer(StrEnum):
+    """The classes of answers to a send (the retcode table of the adapter)."""
+
+    OK = "ok"
+    NOOP = "noop"
+    PRICE = "price"
+    WAIT = "wait"
+    FIX = "fix"
+    STATE = "state"
+    POLICY = "policy"
+    AMBIG = "ambiguous"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendResult:
+    """A broker's answer to one request, translated once; ``retcode`` is kept for the record.
+
+    ``sent`` is False when the request certainly never left. ``volume`` and ``price`` are what the broker reports.
+    """
+
+    answer: Answer
+    retcode: int
+    name: str
+    message: str
+    sent: bool = True
+    order: int | None = None
+    deal: int | None = None
+    volume: Decimal | None = None
+    price: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fence:
+    """Under which lease a send is made: refused by the gateway when ``token`` is not the newest of ``key``."""
+
+    key: str
+    token: int
+    instance: int
+    """The gateway's instance number, as answered when the token was announced."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BarRequest:
+    """Closed bars of a symbol, the newest ``count``."""
+
+    symbol: str
+    timeframe: Timeframe
+    count: int
+
+
+class Broker(Protocol):
+    """The broker. Every method raises ``BrokerUnavailable`` when no sound answer was had, ``WrongAccount`` from another
+    account; an empty result is an answer."""
+
+    async def connect(self) -> Account:
+        """Connect (idempotent), learn the server's clock offset, and return the account."""
+        ...
+
+    async def account(self) -> Account: ...
+
+    async def snapshot(self, symbols: Iterable[str]) -> Snapshot:
+        """Read account, positions, orders and the quotes of ``symbols`` in one gateway call."""
+        ...
+
+    async def quotes(self, symbols: Iterable[str]) -> Mapping[str, Tick]:
+        """Read the newest quote of each symbol in one gateway call."""
+        ...
+
+    async def bars(self, requests: Sequence[BarRequest]) -> Sequence[Bars]:
+        """Read closed bars (never the forming one), one answer per request, in one gateway call."""
+        ...
+
+    async def flow(self, symbol: str, from_ms: int, to_ms: int) -> FlowBars:
+        """Sum tick-rule signed ticks per M5 bar over ``[from_ms, to_ms)``; empty when the terminal has no ticks."""
+        ...
+
+    async def instrument(self, symbol: str) -> Instrument | None:
+        """Return the symbol's specification and see to it that it is quoted; None for a symbol the broker has not."""
+        ...
+
+    async def deals(
+        self, *, position: int | None = None, from_ms: int | None = None, to_ms: int | None = None
+    ) -> Sequence[Deal]:
+        """Search the deal history by position identifier or by time."""
+        ...
+
+    async def find_by_magic(
+        self, magic: int, since_ms: int
+    ) -> tuple[Sequence[Position], Sequence[Order], Sequence[Deal]]:
+        """Search positions, orders and deals for a magic number."""
+        ...
+
+    async def announce(self, key: str, token: int) -> Fence:
+        """Announce a lease's fencing token to the gateway; the answer goes into every send under it."""
+        ...
+
+    async def send(self, action: Action, *, number: int, fence: Fence, tick: Tick) -> SendResult:
+        """Send one committed intent. Never raises for a trade failure: what is not known is ``Answer.AMBIG``."""
+        ...
+
+    def magic_of(self, number: int) -> int:
+        """Return the magic number that carries an intent's number."""
+        ...
+
+    def intent_of(self, magic: int) -> int | None:
+        """Return the intent number that a magic number carries, None when it is not ours."""
+        ...

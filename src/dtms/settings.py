@@ -1,0 +1,197 @@
+"""Thresholds, weights, timers and limits, as frozen, self-checking values. Names are the configuration's keys."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from dtms.domain.errors import Misconfigured
+
+
+def _require(holds: bool, rule: str) -> None:
+    if not holds:
+        raise Misconfigured(rule)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegimeSettings:
+    """The regime's dimensions and the factors of the adaptive VWAP-slope threshold."""
+
+    volatility_bars: int = 96
+    volatility_low: float = 0.7
+    volatility_high: float = 1.3
+    structure_bars: int = 96
+    structure_range: float = 0.8
+    bollinger_period: int = 20
+    bollinger_sigma: float = 2.0
+    atr_period: int = 14
+    slope_session: Mapping[str, float] = field(
+        default_factory=lambda: {"asian": 1.5, "london": 1.0, "ny": 0.8, "overlap": 0.7}
+    )
+    slope_volatility: Mapping[str, float] = field(default_factory=lambda: {"low": 1.4, "normal": 1.0, "high": 0.8})
+    slope_structure: Mapping[str, float] = field(default_factory=lambda: {"range": 1.3, "trend": 1.0})
+    slope_factor_min: float = 0.5
+    slope_factor_max: float = 1.8
+
+    def __post_init__(self) -> None:
+        _require(0 < self.volatility_low < self.volatility_high, "regime.volatility_low must lie below volatility_high")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreSettings:
+    """The six layers' figures; factors are in the order structure, vwap, momentum, trend, flow, candle."""
+
+    swing_side_bars: int = 3
+    break_atr: float = 0.1
+    break_points: float = 3.0
+    break_decay_bars: int = 16
+    vwap_hours: float = 8.0
+    vwap_slope_bars: int = 3
+    vwap_slope_atr: float = 0.05
+    vwap_flip_closes: int = 2
+    opposite_share_bars: int = 12
+    opposite_share_high: float = 0.65
+    opposite_share_high_low_volatility: float = 0.72
+    opposite_share_low: float = 0.35
+    rsi_period: int = 14
+    rsi_low: float = 45.0
+    rsi_low_quiet: float = 40.0
+    rsi_high: float = 55.0
+    rsi_high_quiet: float = 60.0
+    rsi_bars: int = 3
+    macd_fast: int = 12
+    macd_slow: int = 26
+    macd_signal: int = 9
+    macd_bars: int = 3
+    ema_fast: int = 50
+    ema_slow: int = 200
+    ema_slope_bars: int = 10
+    ema_fast_slope_atr: float = 0.10
+    ema_slow_slope_atr: float = 0.05
+    trend_points: float = 0.75
+    flow_hours: float = 2.0
+    flow_sigma_hours: float = 24.0
+    flow_threshold: float = 0.5
+    candle_body: float = 0.65
+    candle_range_atr: float = 0.8
+    candle_weights: tuple[float, ...] = (1.0, 2 / 3, 1 / 3)
+    full_range: float = 11.5
+    factors_range: tuple[float, ...] = (0.7, 1.3, 1.0, 0.8, 1.2, 1.1)
+    factors_high_volatility: tuple[float, ...] = (1.2, 0.9, 0.8, 1.0, 1.1, 0.9)
+    factor_asian: float = 0.8
+    confluence_share: float = 0.9
+
+    def __post_init__(self) -> None:
+        _require(len(self.factors_range) == 6, "score.factors_range needs six factors")
+        _require(len(self.factors_high_volatility) == 6, "score.factors_high_volatility needs six factors")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProtectionSettings:
+    """Thresholds, timers and shares of the state machine and its moves."""
+
+    hedge: Literal["hedge", "close", "off"] = "hedge"
+    attach_stop: bool = False
+    warn_l1: float = -3.5
+    warn_l1_exit: float = 0.0
+    warn_l2: float = -5.5
+    warn_l2_exit: float = -3.5
+    hedge_at: float = -7.0
+    recovered_at: float = 1.0
+    flat_min: float = 150.0
+    recovery_min: float = 90.0
+    close_share: float = 0.5
+    hedge_share: float = 0.5
+    readd_share: float = 0.5
+    tighten_r: float = 0.3
+    tighten_atr: float = 1.0
+    hedge_stop_atr: float = 1.5
+    nominal_risk_atr: float = 1.5
+    hedges_max: int = 2
+    armed_r: float = 0.2
+    armed_min: float = 15.0
+    armed_emergency_r: float = -0.5
+    partial_below_minimum: Literal["skip", "close_all"] = "skip"
+    failures_max: int = 5
+    failure_backoff_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        _require(
+            self.hedge_at < self.warn_l2 < self.warn_l1 < self.warn_l1_exit,
+            "protection: thresholds must fall: warn_l1_exit > warn_l1 > warn_l2 > hedge_at",
+        )
+        _require(self.warn_l2 < self.warn_l2_exit, "protection.warn_l2_exit must lie above warn_l2")
+        for name in ("close_share", "hedge_share", "readd_share"):
+            _require(0 < getattr(self, name) <= 1, f"protection.{name} must lie in (0, 1]")
+        for name in ("flat_min", "recovery_min", "tighten_r", "tighten_atr", "hedge_stop_atr", "nominal_risk_atr"):
+            _require(getattr(self, name) > 0, f"protection.{name} must be positive")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CadenceSettings:
+    """When a trade is looked at, in market seconds."""
+
+    fast_s: float = 30.0
+    fast_high_volatility_s: float = 15.0
+    fast_flat_s: float = 60.0
+    fast_hedged_s: float = 60.0
+    deep_s_max: float = 900.0
+    deep_cooldown_s: float = 600.0
+    adverse_percent: float = 0.2
+    adverse_r: float = 0.25
+    stale_s: float = 300.0
+    stale_checks_alert: int = 3
+    tick_poll_ms: int = 250
+    """Machine milliseconds between two looks at the quotes."""
+
+    def __post_init__(self) -> None:
+        _require(self.tick_poll_ms >= 10, "cadence.tick_poll_ms must be at least 10")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RailSettings:
+    """Limits that stop what adds risk, never what reduces it."""
+
+    daily_loss_percent: float = 2.0
+    hourly_loss_percent: float = 1.0
+    loss_anchor: Literal["balance", "equity", "higher"] = "higher"
+    reset_hour: int | None = None
+    """Hour of the daily reset in ``reset_zone``; None is the broker's day change."""
+    reset_zone: str = "UTC"
+    stop_outs_max: int = 3
+    news_before_min: float = 30.0
+    news_after_min: float = 15.0
+    news_impacts: tuple[str, ...] = ("high", "ultra")
+    spread_factor: float = 2.0
+    repeat_s: float = 10.0
+    readds_max: int = 2
+    requests_per_day: int = 2000
+    requests_reserve: int = 500
+
+    def __post_init__(self) -> None:
+        _require(self.daily_loss_percent > 0, "rails.daily_loss_percent must be positive")
+        _require(
+            self.requests_reserve < self.requests_per_day, "rails.requests_reserve must lie below requests_per_day"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntentSettings:
+    """How long an unknown outcome may stay so, in market seconds."""
+
+    settle_s: float = 20.0
+    escalate_s: float = 300.0
+    read_back_tries: int = 4
+    read_back_wait_s: float = 0.3
+    """Machine seconds between two looks for a result that is not listed yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All that decisions depend on; reloadable as a whole."""
+
+    regime: RegimeSettings = field(default_factory=RegimeSettings)
+    score: ScoreSettings = field(default_factory=ScoreSettings)
+    protection: ProtectionSettings = field(default_factory=ProtectionSettings)
+    cadence: CadenceSettings = field(default_factory=CadenceSettings)
+    rails: RailSettings = field(default_factory=RailSettings)
+    intents: IntentSettings = field(default_factory=IntentSettings)
