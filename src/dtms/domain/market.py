@@ -181,7 +181,7 @@ class Bars:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FlowBars:
-    """Signed ticks per M5 bar, oldest first; shape ``(n,)``. ``signed`` is up-ticks minus down-ticks of the mid price."""
+    """Signed ticks per M5 bar, oldest first; shape ``(n,)``; ``signed`` is up-ticks minus down-ticks of the mid."""
 
     time_ms: Ints
     signed: Floats

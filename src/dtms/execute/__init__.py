@@ -1,0 +1,1 @@
+"""Do it, and record what really happened."""

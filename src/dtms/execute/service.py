@@ -1,0 +1,186 @@
+"""What the protection engine offers to the programs around it: the values that cross this seam, and the protocol."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import Protocol
+
+from dtms.domain.facts import Json
+from dtms.domain.market import Side
+from dtms.domain.trade import Mode, Trade
+from dtms.market.view import MarketView
+from dtms.settings import Settings
+
+
+class Step(StrEnum):
+    """How far a start has come."""
+
+    CONFIGURATION = "configuration"
+    STORE = "store"
+    BROKER = "broker"
+    RECOVERY = "recovery"
+    MONITORING = "monitoring"
+    READY = "ready"
+    FAILED = "failed"
+    STOPPING = "stopping"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """Readiness and liveness in one value."""
+
+    step: Step
+    recovered: bool
+    """Whether the first recovery is done: before it nothing is served but health."""
+    ready: bool
+    monitoring_active: bool
+    active_trades: int
+    broker_connected: bool
+    store_ok: bool
+    reasons: tuple[str, ...]
+    failure: str | None
+    """Why initialisation failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Monitoring:
+    """The supervised loop; times are market UTC milliseconds, spans machine seconds."""
+
+    alive: bool
+    age_s: float
+    """Since the last cycle ended."""
+    interval_s: float
+    last_start_ms: int | None
+    last_duration_s: float | None
+    last_outcome: str
+    cycles: int
+    overruns: int
+    restarts_last_hour: int
+    stale_symbols: Mapping[str, str]
+    """Symbol to reason."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    uptime_s: float
+    market_ms: int
+    active_trades: int
+    trades_by_state: Mapping[str, int]
+    fast_checks: int
+    deep_checks: int
+    actions_executed: int
+    transitions: int
+    last_check_ms: int | None
+    mode: Mode
+    halted: bool
+    halt_reason: str | None
+    rails: Mapping[str, Json]
+    """Each rail with its figures and whether it blocks."""
+    intents_unknown: int
+    account: Mapping[str, Json]
+    warnings: tuple[str, ...]
+    """What a person should know: no calendar, no VIX, stale symbols, trades that need attention."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration:
+    """A request to protect a position; what is None is filled from the broker's position."""
+
+    ticket: int
+    symbol: str | None = None
+    side: Side | None = None
+    entry: float | None = None
+    volume: Decimal | None = None
+    stop: float | None = None
+    target: float | None = None
+    strategy_type: str | None = None
+    takeover: bool = False
+    alongside: bool = False
+    mode: Mode | None = None
+    correlation_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registered:
+    trade: Trade
+    already_registered: bool
+    adjusted: Mapping[str, Json]
+    """Field to ``{"sent": …, "used": …}`` where the broker, or an earlier registration, won."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Live:
+    """What memory knows of an active trade beyond its row."""
+
+    trade: Trade
+    price: float | None
+    profit: float | None
+    score: float | None
+    view: MarketView | None
+    last_fast_ms: int | None
+    last_deep_ms: int | None
+    flat_left_min: float | None
+    recovery_left_min: float | None
+    held: str | None
+    """Why the trade is held without transitions, when it is."""
+
+
+class RefusalCode(StrEnum):
+    """Why a request to the engine was refused; the values are HTTP error codes."""
+
+    INVALID = "invalid_request"
+    TRADE_NOT_FOUND = "trade_not_found"
+    POSITION_NOT_FOUND = "position_not_found"
+    OWNED = "owned_by_other_manager"
+    CONFLICT = "conflict"
+    NOT_READY = "not_ready"
+    HALTED = "halted"
+
+
+class Refused(Exception):  # noqa: N818 - it says what was done, as the domain's errors do
+    """A request was refused; nothing changed."""
+
+    def __init__(self, code: RefusalCode, message: str, details: Mapping[str, Json] | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.details = dict(details or {})
+
+
+class Service(Protocol):
+    """The engine as its HTTP program sees it. Every method that changes something raises ``Refused``."""
+
+    settings: Settings
+
+    def health(self) -> Health: ...
+
+    def monitoring(self) -> Monitoring: ...
+
+    def status(self) -> Status: ...
+
+    def live(self, ticket: int) -> Live | None:
+        """Return an active trade from memory; None when it is not active."""
+        ...
+
+    def live_trades(self) -> Sequence[Live]: ...
+
+    async def register(self, request: Registration) -> Registered:
+        """Register durably; concurrent calls share one look at the broker and one commit."""
+        ...
+
+    async def disable(self, ticket: int, *, close_hedge: bool, correlation_id: str | None) -> Trade: ...
+
+    async def halt(self, reason: str, correlation_id: str | None) -> None: ...
+
+    async def resume(self, correlation_id: str | None) -> None: ...
+
+    async def set_mode(self, mode: Mode, ticket: int | None, correlation_id: str | None) -> None: ...
+
+    async def initialize(self) -> None:
+        """See to it that the engine runs; never builds a second one."""
+        ...
+
+    async def apply_settings(self, settings: Settings, changes: Mapping[str, Json], correlation_id: str | None) -> None:
+        """Use validated settings from the next cycle on; ``changes`` maps each key to its old and new value."""
+        ...
