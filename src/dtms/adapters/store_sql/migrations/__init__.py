@@ -1,0 +1,1 @@
+"""The schema's history, and the one function that brings a database up to date."""

@@ -1,0 +1,180 @@
+"""The reading side: queries over connections of their own, which the writer never blocks."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Select, func, select, tuple_
+from sqlalchemy.exc import SQLAlchemyError
+
+from dtms.adapters.store_sql import rows
+from dtms.adapters.store_sql.codec import load_json
+from dtms.adapters.store_sql.schema import controls, evaluations, facts, intents, rails, trades
+from dtms.domain.actions import Intent, IntentState
+from dtms.domain.errors import StoreFailed
+from dtms.domain.facts import Fact
+from dtms.domain.trade import State, Trade
+from dtms.ports.store import Controls, Evaluation, Loaded, Page
+
+OPEN_STATES = tuple(state.value for state in IntentState if state.is_open)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FactQuery:
+    """Which facts; times are market milliseconds, both ends included."""
+
+    ticket: int | None = None
+    kinds: frozenset[str] | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+    after: int | None = None
+    limit: int = 100
+    newest: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TradeQuery:
+    """Which trades; ``after`` is the ticket that ended the page before."""
+
+    states: frozenset[State] | None = None
+    symbol: str | None = None
+    tickets: Sequence[int] | None = None
+    after: int | None = None
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationQuery:
+    """Which evaluations; both ends included."""
+
+    symbol: str
+    direction: str
+    from_ms: int
+    to_ms: int
+    limit: int = 1000
+    newest: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Read values; each call sees one consistent state. Every method raises ``StoreFailed`` when it cannot."""
+
+    engine: Engine
+
+    def load(self) -> Loaded:
+        kept = trades.c.state != State.CLOSED.value
+        with self._reading() as connection:
+            return Loaded(
+                trades=_trades(connection, select(trades).where(kept).order_by(*_BY_REGISTRATION)),
+                intents=_intents(connection, _intent_query(None, open_only=True)),
+                controls=_controls(connection),
+                rails=_rails(connection),
+            )
+
+    def trade(self, ticket: int) -> Trade | None:
+        with self._reading() as connection:
+            found = _trades(connection, select(trades).where(trades.c.ticket == ticket))
+        return found[0] if found else None
+
+    def trades(self, query: TradeQuery) -> Page:
+        """Return one page; it has a next one when more rows follow."""
+        with self._reading() as connection:
+            found = _trades(connection, _trade_query(query).limit(query.limit + 1))
+        page = found[: query.limit]
+        return Page(trades=page, next_cursor=page[-1].ticket if page and len(found) > len(page) else None)
+
+    def intents(self, ticket: int | None, *, open_only: bool) -> Sequence[Intent]:
+        with self._reading() as connection:
+            return _intents(connection, _intent_query(ticket, open_only=open_only))
+
+    def facts(self, query: FactQuery) -> Sequence[Fact]:
+        order = facts.c.id.desc() if query.newest else facts.c.id
+        with self._reading() as connection:
+            found = connection.execute(_fact_query(query).order_by(order).limit(query.limit)).mappings().all()
+        values = [rows.fact_of(row) for row in found]
+        return values[::-1] if query.newest else values
+
+    def count_facts(self, kinds: frozenset[str], ticket: int | None) -> int:
+        wanted = _fact_query(FactQuery(kinds=kinds, ticket=ticket)).subquery()
+        with self._reading() as connection:
+            return connection.execute(select(func.count()).select_from(wanted)).scalar_one()
+
+    def evaluations(self, query: EvaluationQuery) -> Sequence[Evaluation]:
+        statement = select(evaluations).where(
+            evaluations.c.symbol == query.symbol,
+            evaluations.c.direction == query.direction,
+            evaluations.c.bar_ms.between(query.from_ms, query.to_ms),
+        )
+        order = evaluations.c.bar_ms.desc() if query.newest else evaluations.c.bar_ms
+        with self._reading() as connection:
+            found = connection.execute(statement.order_by(order).limit(query.limit)).mappings().all()
+        values = [rows.evaluation_of(row) for row in found]
+        return values[::-1] if query.newest else values
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        try:
+            with self.engine.connect() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise StoreFailed(f"the store could not be read: {getattr(error, 'orig', None) or error}") from error
+
+
+_BY_REGISTRATION = (trades.c.registered_at, trades.c.ticket)
+
+
+def _trade_query(query: TradeQuery) -> Select[Any]:
+    """Select by the query; without ``states`` the active trades."""
+    statement = select(trades).order_by(*_BY_REGISTRATION)
+    if query.states is None:
+        statement = statement.where(trades.c.state != State.CLOSED.value, trades.c.disabled.is_(False))
+    else:
+        statement = statement.where(trades.c.state.in_(sorted(query.states)))
+    if query.symbol is not None:
+        statement = statement.where(trades.c.symbol == query.symbol)
+    if query.tickets is not None:
+        statement = statement.where(trades.c.ticket.in_(query.tickets))
+    if query.after is not None:
+        last = select(trades.c.registered_at).where(trades.c.ticket == query.after).scalar_subquery()
+        statement = statement.where(tuple_(*_BY_REGISTRATION) > tuple_(last, query.after))
+    return statement
+
+
+def _intent_query(ticket: int | None, *, open_only: bool) -> Select[Any]:
+    statement = select(intents).order_by(intents.c.number)
+    if ticket is not None:
+        statement = statement.where(intents.c.ticket == ticket)
+    return statement.where(intents.c.state.in_(OPEN_STATES)) if open_only else statement
+
+
+def _fact_query(query: FactQuery) -> Select[Any]:
+    statement = select(facts)
+    if query.ticket is not None:
+        statement = statement.where(facts.c.ticket == query.ticket)
+    if query.kinds is not None:
+        statement = statement.where(facts.c.kind.in_(sorted(query.kinds)))
+    if query.since_ms is not None:
+        statement = statement.where(facts.c.market_ms >= query.since_ms)
+    if query.until_ms is not None:
+        statement = statement.where(facts.c.market_ms <= query.until_ms)
+    return statement if query.after is None else statement.where(facts.c.id > query.after)
+
+
+def _trades(connection: Connection, statement: Select[Any]) -> list[Trade]:
+    return [rows.trade_of(row) for row in connection.execute(statement).mappings()]
+
+
+def _intents(connection: Connection, statement: Select[Any]) -> list[Intent]:
+    return [rows.intent_of(row) for row in connection.execute(statement).mappings()]
+
+
+def _controls(connection: Connection) -> Controls:
+    row = connection.execute(select(controls)).mappings().first()
+    return Controls() if row is None else rows.controls_of(row)
+
+
+def _rails(connection: Connection) -> dict[str, Any]:
+    text = connection.execute(select(rails.c.body)).scalar_one_or_none()
+    read: dict[str, Any] = {} if text is None else load_json(text)
+    return read

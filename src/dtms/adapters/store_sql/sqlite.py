@@ -1,0 +1,164 @@
+"""All that is particular to SQLite: the bundled library, opening, pragmas, checks.
+
+PostgreSQL gets a sibling of this file. The driver is ``pysqlite3`` because its wheels bundle a library of
+their own: those before 3.51.3 can corrupt a WAL.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pysqlite3.dbapi2 as driver
+from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.pool import NullPool, QueuePool, StaticPool
+
+from dtms.domain.errors import Misconfigured, StoreFailed
+
+LIBRARY_MIN = (3, 51, 3)
+BUSY_TIMEOUT_MS = 5_000
+OWNER_ONLY = 0o600
+
+BEGIN = "BEGIN IMMEDIATE"
+"""Take the write lock at once: what a transaction reads stays true until it commits, whoever else writes."""
+
+DriverError: type[Exception] = driver.Error
+UNIT_ERRORS: tuple[type[Exception], ...] = (
+    driver.IntegrityError,
+    driver.InterfaceError,
+    driver.ProgrammingError,
+    driver.DataError,
+    OverflowError,
+    UnicodeEncodeError,
+)
+"""Errors of the values of one unit; any other error of the driver concerns the whole store."""
+
+
+def require_library(version: tuple[int, ...] = driver.sqlite_version_info) -> None:
+    """Refuse a library with the WAL corruption bug.
+
+    Raises:
+        Misconfigured: when it is older than 3.51.3.
+    """
+    if version < LIBRARY_MIN:
+        have, need = (".".join(map(str, v)) for v in (version, LIBRARY_MIN))
+        raise Misconfigured(
+            f"SQLite {have} can corrupt a write-ahead log: {need} or newer is needed (update pysqlite3)"
+        )
+
+
+def path_of(url: str) -> Path | None:
+    """Read the file out of a store URL; None is a database in memory.
+
+    Raises:
+        Misconfigured: for a URL of another kind.
+    """
+    try:
+        read = make_url(url)
+    except ArgumentError as error:
+        raise Misconfigured(f"the store URL {url!r} cannot be read: {error}") from error
+    if read.get_backend_name() != "sqlite" or read.host:
+        raise Misconfigured(f"the store must be sqlite:///path, not {read.render_as_string(hide_password=True)!r}")
+    return Path(read.database) if read.database and read.database != ":memory:" else None
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteDatabase:
+    """One database: a file, or memory when ``path`` is None (then all share one connection)."""
+
+    path: Path | None
+    engine: Engine = field(init=False)
+
+    def __post_init__(self) -> None:
+        require_library()
+        object.__setattr__(self, "engine", self._engine())
+
+    def connect(self) -> Any:
+        """Open a plain connection to what exists: a file that vanished is not made anew."""
+        name = f"{self.path.resolve().as_uri()}?mode=rw" if self.path else ":memory:"
+        wait_s = BUSY_TIMEOUT_MS / 1000
+        return driver.connect(name, uri=True, isolation_level=None, check_same_thread=False, timeout=wait_s)
+
+    def _engine(self) -> Engine:
+        pool = NullPool if self.path else StaticPool
+        engine = create_engine("sqlite+pysqlite://", module=driver, creator=self.connect, poolclass=pool)
+        event.listen(engine, "connect", lambda connection, _: prepare_writer(connection))
+        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(BEGIN))
+        return engine
+
+    def reading_engine(self, connections: int) -> Engine:
+        """Return an engine whose connections can only read, never more than ``connections`` of them."""
+        if self.path is None:
+            return self.engine
+        engine = create_engine(
+            "sqlite+pysqlite://",
+            module=driver,
+            creator=self.connect,
+            poolclass=QueuePool,
+            pool_size=connections,
+            max_overflow=0,
+        )
+        event.listen(engine, "connect", lambda connection, _: prepare_reader(connection))
+        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+        return engine
+
+    def make_file(self) -> None:
+        """Make the folder and an empty file that its owner alone may read; keep what exists.
+
+        Raises:
+            StoreFailed: when the place cannot be written.
+        """
+        if self.path is None:
+            return
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, OWNER_ONLY))
+            self.path.chmod(OWNER_ONLY)
+        except OSError as error:
+            raise StoreFailed(f"the store {self.path} cannot be opened: {error.strerror}") from error
+
+    def verify(self) -> None:
+        """Let SQLite check every page, before anything is changed.
+
+        Raises:
+            StoreFailed: when the file is gone, damaged, or no database.
+        """
+        if self.path is None:
+            return
+        with self.named(), contextlib.closing(self.connect()) as connection:
+            found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if found != "ok":
+            raise self.unsound(found)
+
+    @contextlib.contextmanager
+    def named(self) -> Iterator[None]:
+        """Turn the driver's errors into the store's, naming the file."""
+        try:
+            yield
+        except (DriverError, DBAPIError) as error:
+            raise self.unsound(getattr(error, "orig", None) or error) from error
+
+    def unsound(self, found: object) -> StoreFailed:
+        return StoreFailed(
+            f"the store {self.path or 'in memory'} is not sound ({found}); it was left as it is:"
+            " set it aside, restore a backup, or name another file"
+        )
+
+
+def prepare_writer(connection: Any) -> None:
+    """Set a writing connection up: a commit that returned is on the disk."""
+    connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def prepare_reader(connection: Any) -> None:
+    connection.execute("PRAGMA query_only = ON")
+
+
+def is_busy(error: Exception) -> bool:
+    """Tell another writer's lock, which passes, from what may have damaged the store."""
+    return getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))

@@ -1,0 +1,118 @@
+"""The writer's statements, written once in SQLAlchemy and compiled once for the database in use.
+
+They run on the driver's cursor, because they run some ten thousand times a second. What PostgreSQL and SQLite share
+(``ON CONFLICT``, ``RETURNING``) is spelt by the dialect's own ``insert``.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
+
+from sqlalchemy import Dialect, Table, and_, bindparam, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.elements import ClauseElement
+
+from dtms.adapters.store_sql import schema
+
+Row = Mapping[str, Any]
+Bound = tuple[Any, ...] | Row
+
+_INSERTS: dict[str, Callable[[Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A compiled statement, and how a row becomes its parameters."""
+
+    sql: str
+    bind: Callable[[Row], Bound]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statements:
+    """All that the writer says. Parameters are named after the columns."""
+
+    put_trade: Statement
+    put_intent: Statement
+    add_fact: Statement
+    add_evaluation: Statement
+    put_controls: Statement
+    put_rails: Statement
+    put_lease: Statement
+    count_up: Statement
+    same_trades: Statement
+    trade_state: Statement
+    halted: Statement
+    lease: Statement
+
+
+def compile_statements(dialect: Dialect) -> Statements:
+    """Compile every statement for a dialect."""
+    trades, leases, controls = schema.trades, schema.leases, schema.controls
+    insert = _INSERTS[dialect.name]
+    position = and_(
+        trades.c.identifier == bindparam("identifier"),
+        trades.c.login == bindparam("login"),
+        trades.c.server == bindparam("server"),
+    )
+    said: dict[str, ClauseElement] = {
+        "put_trade": _upsert(insert, trades),
+        "put_intent": _upsert(insert, schema.intents),
+        "add_fact": insert(schema.facts),
+        "add_evaluation": insert(schema.evaluations).on_conflict_do_nothing(),
+        "put_controls": _upsert(insert, controls),
+        "put_rails": _upsert(insert, schema.rails),
+        "put_lease": _upsert(insert, leases),
+        "count_up": _count_up(insert),
+        "same_trades": select(trades.c.ticket, trades.c.state, trades.c.disabled).where(
+            or_(trades.c.ticket == bindparam("ticket"), position)
+        ),
+        "trade_state": select(trades.c.state).where(trades.c.ticket == bindparam("ticket")),
+        "halted": select(controls.c.halted),
+        "lease": select(leases.c.holder, leases.c.token, leases.c.boot, leases.c.expires_s).where(
+            leases.c.key == bindparam("key")
+        ),
+    }
+    return Statements(**{name: _compiled(clause, dialect) for name, clause in said.items()})
+
+
+def _upsert(insert: Callable[[Table], Any], table: Table) -> ClauseElement:
+    """Write a row whole, whether its key exists or not."""
+    statement = insert(table)
+    others = {c.name: statement.excluded[c.name] for c in table.columns if not c.primary_key}
+    clause: ClauseElement = statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=others)
+    return clause
+
+
+def _count_up(insert: Callable[[Table], Any]) -> ClauseElement:
+    """Raise a counter by ``value``, and return what it was raised to."""
+    counters = schema.counters
+    statement = insert(counters)
+    raised = statement.on_conflict_do_update(
+        index_elements=[counters.c.name], set_={"value": counters.c.value + statement.excluded.value}
+    )
+    clause: ClauseElement = raised.returning(counters.c.value)
+    return clause
+
+
+def _compiled(clause: ClauseElement, dialect: Dialect) -> Statement:
+    compiled = clause.compile(dialect=dialect)
+    names: Iterable[str] | None = getattr(compiled, "positiontup", None)
+    return Statement(str(compiled), _same if names is None else _by_position(list(names)))
+
+
+def _same(row: Row) -> Bound:
+    return row
+
+
+def _nothing(_: Row) -> Bound:
+    return ()
+
+
+def _by_position(names: list[str]) -> Callable[[Row], Bound]:
+    if not names:
+        return _nothing
+    if len(names) == 1:
+        return lambda row: (row[names[0]],)
+    return itemgetter(*names)

@@ -1,0 +1,213 @@
+"""The store port on SQL: one writer with group commit, readers beside it, leases and numbers among the works."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from dtms.adapters.store_sql.leases import Answer, LeaseDesk, LeaseEvent, LeaseWorld, boot_id, process_alive
+from dtms.adapters.store_sql.migrate import migrate
+from dtms.adapters.store_sql.numbers import Numbers, reserve
+from dtms.adapters.store_sql.reader import EvaluationQuery, FactQuery, Reader, TradeQuery
+from dtms.adapters.store_sql.sqlite import SqliteDatabase, path_of
+from dtms.adapters.store_sql.units import apply, prepare
+from dtms.adapters.store_sql.writer import Committer, InlineWriter, ThreadWriter, Transaction, Writer
+from dtms.domain.actions import Intent
+from dtms.domain.errors import StoreFailed
+from dtms.domain.facts import Fact
+from dtms.domain.trade import State, Trade
+from dtms.ports.clock import Clock
+from dtms.ports.store import Evaluation, Lease, Loaded, Page, Unit
+
+T = TypeVar("T")
+
+READERS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Open:
+    """What exists while the store is open."""
+
+    committer: Committer
+    writer: Writer
+    reader: Reader
+    threads: ThreadPoolExecutor | None
+
+
+def _unheard(event: LeaseEvent) -> None:
+    """Serve when nobody listens to leases."""
+
+
+class SqlStore:
+    """Fulfil ``dtms.ports.store.Store``.
+
+    ``inline`` commits within the call and uses no threads, for replay and simulation; a database in memory is always
+    inline. ``clock.machine_s`` must be a clock that all processes of the machine share, unless ``world`` brings one.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        clock: Clock,
+        *,
+        inline: bool = False,
+        world: LeaseWorld | None = None,
+        on_lease: Callable[[LeaseEvent], None] = _unheard,
+    ) -> None:
+        self._path = path_of(url)
+        self._clock = clock
+        self._inline = inline or self._path is None
+        self._desk = LeaseDesk(
+            world or LeaseWorld(monotonic_s=clock.machine_s, boot=boot_id(), process_alive=process_alive)
+        )
+        self._on_lease = on_lease
+        self._numbers = Numbers()
+        self._now: _Open | None = None
+
+    async def open(self) -> None:
+        """Open, migrate and verify.
+
+        Raises:
+            Misconfigured: for a newer schema or an unsound SQLite library.
+            StoreFailed: for a file that is damaged, or no database.
+        """
+        database = await self._aside(partial(SqliteDatabase, self._path))
+        await self._aside(partial(_make_sound, database))
+        committer = Committer(database)
+        self._now = _Open(
+            committer=committer,
+            writer=InlineWriter(committer) if self._inline else ThreadWriter(committer),
+            reader=Reader(database.reading_engine(READERS)),
+            threads=None if self._inline else ThreadPoolExecutor(READERS, thread_name_prefix="store-reader"),
+        )
+
+    async def close(self) -> None:
+        """Commit what waits and let go of the file; closing twice is closing once."""
+        now, self._now = self._now, None
+        if now is None:
+            return
+        await now.writer.stop()
+        if now.threads is not None:
+            await asyncio.to_thread(now.threads.shutdown)
+        now.reader.engine.dispose()
+
+    @property
+    def commits(self) -> int:
+        """How many transactions were committed since it was opened."""
+        return self._opened().committer.commits
+
+    async def load(self) -> Loaded:
+        return await self._read(self._opened().reader.load)
+
+    async def commit(self, unit: Unit) -> Sequence[int]:
+        """Commit a unit durably and return the ids of its facts.
+
+        Raises:
+            PermissionGone, AlreadyStored: nothing of the unit was written.
+            InvariantBroken: when a value in it cannot be stored (NaN, infinity); nothing was written.
+        """
+        prepared = prepare(unit, self._clock.market_ms())
+        return await self._write(lambda tx: apply(tx, prepared, self._desk))
+
+    async def next_intent_numbers(self, count: int) -> range:
+        given = self._numbers.take(count)
+        if given is not None:
+            return given
+        return self._numbers.give_from(await self._write(partial(reserve, count=count)), count)
+
+    async def trade(self, ticket: int) -> Trade | None:
+        return await self._read(partial(self._opened().reader.trade, ticket))
+
+    async def trades(
+        self,
+        *,
+        states: frozenset[State] | None = None,
+        symbol: str | None = None,
+        tickets: Sequence[int] | None = None,
+        after: int | None = None,
+        limit: int = 100,
+    ) -> Page:
+        """Page through trades by rising registration; with ``states``, exactly those, disabled ones among them."""
+        query = TradeQuery(states=states, symbol=symbol, tickets=tickets, after=after, limit=limit)
+        return await self._read(partial(self._opened().reader.trades, query))
+
+    async def intents(self, *, ticket: int | None = None, open_only: bool = False) -> Sequence[Intent]:
+        return await self._read(partial(self._opened().reader.intents, ticket, open_only=open_only))
+
+    async def facts(
+        self,
+        *,
+        ticket: int | None = None,
+        kinds: frozenset[str] | None = None,
+        since_ms: int | None = None,
+        until_ms: int | None = None,
+        after: int | None = None,
+        limit: int = 100,
+        newest: bool = False,
+    ) -> Sequence[Fact]:
+        """Read facts in rising order; both ends of the time are included."""
+        query = FactQuery(
+            ticket=ticket,
+            kinds=kinds,
+            since_ms=since_ms,
+            until_ms=until_ms,
+            after=after,
+            limit=limit,
+            newest=newest,
+        )
+        return await self._read(partial(self._opened().reader.facts, query))
+
+    async def count_facts(self, kinds: frozenset[str], ticket: int | None = None) -> int:
+        return await self._read(partial(self._opened().reader.count_facts, kinds, ticket))
+
+    async def evaluations(
+        self, symbol: str, direction: str, *, from_ms: int, to_ms: int, limit: int = 1000, newest: bool = False
+    ) -> Sequence[Evaluation]:
+        """Read evaluations in rising order; both ends of the time are included."""
+        query = EvaluationQuery(
+            symbol=symbol, direction=direction, from_ms=from_ms, to_ms=to_ms, limit=limit, newest=newest
+        )
+        return await self._read(partial(self._opened().reader.evaluations, query))
+
+    async def acquire(self, key: str, holder: str, ttl_s: float) -> Lease | None:
+        return await self._lease(lambda tx: self._desk.acquire(tx, key, holder, ttl_s))
+
+    async def renew(self, lease: Lease, ttl_s: float) -> Lease | None:
+        return await self._lease(lambda tx: self._desk.renew(tx, lease, ttl_s))
+
+    async def release(self, lease: Lease) -> None:
+        await self._lease(lambda tx: self._desk.release(tx, lease))
+
+    async def _lease(self, work: Callable[[Transaction], Answer]) -> Lease | None:
+        """Commit a lease's change, and tell of it only then."""
+        answer = await self._write(work)
+        for event in answer.events:
+            self._on_lease(event)
+        return answer.lease
+
+    def _opened(self) -> _Open:
+        if self._now is None:
+            raise StoreFailed("the store is not open")
+        return self._now
+
+    async def _write(self, work: Callable[[Transaction], T]) -> T:
+        return await self._opened().writer.submit(work)
+
+    async def _read(self, query: Callable[[], T]) -> T:
+        threads = self._opened().threads
+        if threads is None:
+            return query()
+        return await asyncio.get_running_loop().run_in_executor(threads, query)
+
+    async def _aside(self, step: Callable[[], T]) -> T:
+        """Run a slow step off the loop, unless nothing may run beside it."""
+        return step() if self._inline else await asyncio.to_thread(step)
+
+
+def _make_sound(database: SqliteDatabase) -> None:
+    database.make_file()
+    database.verify()
+    with database.named():
+        migrate(database.engine)

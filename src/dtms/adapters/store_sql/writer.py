@@ -1,0 +1,274 @@
+"""The one writer, and group commit: what arrives while one commit is being synced goes into the next.
+
+A work is a function over a transaction. Each runs within a savepoint, so that one that fails takes nothing of the
+others with it; all that passed are committed and synced once, and only then answered. After an error of the store
+itself (not of one work's values) nothing of the batch is answered but ``StoreFailed``, and the file is opened and
+verified again before the next.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar, cast
+
+from dtms.adapters.store_sql.migrate import require_current
+from dtms.adapters.store_sql.sqlite import BEGIN, UNIT_ERRORS, DriverError, SqliteDatabase, is_busy
+from dtms.adapters.store_sql.statements import Statement, Statements, compile_statements
+from dtms.domain.errors import AlreadyStored, InvariantBroken, PermissionGone, StoreFailed
+
+T = TypeVar("T")
+
+BATCH_MAX = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """An open transaction: the driver's cursor, and what can be said to it."""
+
+    cursor: Any
+    say: Statements
+
+    def run(self, statement: Statement, row: Mapping[str, Any]) -> None:
+        self.cursor.execute(statement.sql, statement.bind(row))
+
+    def run_all(self, statement: Statement, rows: Sequence[Mapping[str, Any]]) -> None:
+        if len(rows) == 1:
+            self.run(statement, rows[0])
+        elif rows:
+            self.cursor.executemany(statement.sql, [statement.bind(row) for row in rows])
+
+    def first(self, statement: Statement, row: Mapping[str, Any]) -> tuple[Any, ...] | None:
+        self.run(statement, row)
+        found: list[tuple[Any, ...]] = self.cursor.fetchall()
+        return found[0] if found else None
+
+    def all(self, statement: Statement, row: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        self.run(statement, row)
+        found: list[tuple[Any, ...]] = self.cursor.fetchall()
+        return found
+
+    def count_up(self, name: str, by: int) -> range:
+        """Take the next ``by`` numbers of a counter."""
+        raised = self.first(self.say.count_up, {"name": name, "value": by})
+        assert raised is not None, "RETURNING answers one row"
+        return range(raised[0] - by + 1, raised[0] + 1)
+
+
+Work = Callable[[Transaction], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one work: its value once committed, or why not."""
+
+    value: Any = None
+    error: Exception | None = None
+
+
+class Committer:
+    """Apply works to the database; used by one thread at a time."""
+
+    def __init__(self, database: SqliteDatabase) -> None:
+        self._database = database
+        self._say = compile_statements(database.engine.dialect)
+        self._connection: Any = None
+        self._open: Transaction | None = None
+        self.commits = 0
+
+    def apply(self, works: Sequence[Work], late: Callable[[], Sequence[Work]] = tuple) -> list[Outcome]:
+        """Apply works in one transaction, together with those that ``late`` adds once the write lock is held."""
+        batch = list(works)
+        try:
+            tx = self._ready()
+            tx.cursor.execute(BEGIN)
+            batch.extend(late())
+            outcomes = self._run(tx, batch)
+            tx.cursor.execute("COMMIT")
+        except DriverError as error:
+            self._recover(error)
+            return _failed(f"the store could not write: {error}", len(batch))
+        except StoreFailed as error:
+            return _failed(str(error), len(batch))
+        self.commits += 1
+        return outcomes
+
+    def close(self) -> None:
+        """Let go of the connection; an open transaction is rolled back."""
+        connection, self._connection, self._open = self._connection, None, None
+        if connection is not None:
+            connection.close()
+
+    def _ready(self) -> Transaction:
+        """Return the connection's transaction, opening and verifying the file first when there is none."""
+        if self._open is None:
+            self._database.verify()
+            with self._database.named():
+                require_current(self._database.engine)
+                self._connection = self._database.engine.raw_connection()
+                self._open = Transaction(self._connection.cursor(), self._say)
+        return self._open
+
+    def _run(self, tx: Transaction, batch: Sequence[Work]) -> list[Outcome]:
+        if len(batch) == 1:
+            return [self._attempt(tx, batch[0], whole=True)]
+        return [self._attempt(tx, work, whole=False) for work in batch]
+
+    def _attempt(self, tx: Transaction, work: Work, *, whole: bool) -> Outcome:
+        """Run one work within a savepoint; ``whole`` when it is alone, and the transaction serves as its savepoint."""
+        execute = tx.cursor.execute
+        if not whole:
+            execute("SAVEPOINT work")
+        try:
+            value = work(tx)
+        except (PermissionGone, AlreadyStored, InvariantBroken) as error:
+            failed: Exception = error
+        except UNIT_ERRORS as error:
+            failed = InvariantBroken(f"cannot be stored: {error}")
+        else:
+            if not whole:
+                execute("RELEASE work")
+            return Outcome(value)
+        if whole:
+            execute("ROLLBACK")
+            execute(BEGIN)
+        else:
+            execute("ROLLBACK TO work")
+            execute("RELEASE work")
+        return Outcome(error=failed)
+
+    def _recover(self, error: Exception) -> None:
+        """Drop the connection unless the error was another writer's lock, taken before anything was written."""
+        if is_busy(error) and not self._connection.in_transaction:
+            return
+        self.close()
+
+
+def _failed(message: str, count: int) -> list[Outcome]:
+    return [Outcome(error=StoreFailed(message)) for _ in range(count)]
+
+
+class Writer(Protocol):
+    """Where works are handed in."""
+
+    async def submit(self, work: Callable[[Transaction], T]) -> T:
+        """Return the work's value once it is durable, or raise why it is not."""
+        ...
+
+    async def stop(self) -> None: ...
+
+
+class InlineWriter:
+    """Commit each work within the call: no thread, the same order every time."""
+
+    def __init__(self, committer: Committer) -> None:
+        self._committer = committer
+
+    async def submit(self, work: Callable[[Transaction], T]) -> T:
+        outcome = self._committer.apply((work,))[0]
+        if outcome.error is not None:
+            raise outcome.error
+        return cast(T, outcome.value)
+
+    async def stop(self) -> None:
+        self._committer.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    work: Work
+    loop: asyncio.AbstractEventLoop
+    future: "asyncio.Future[Any]"
+
+
+class ThreadWriter:
+    """Commit what waits, in one thread, and answer on the loops that asked."""
+
+    def __init__(self, committer: Committer) -> None:
+        self._committer = committer
+        self._queue: deque[_Waiting] = deque()
+        self._taken: list[_Waiting] = []
+        self._wake = threading.Condition()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._serve, name="store-writer", daemon=True)
+        self._thread.start()
+
+    async def submit(self, work: Callable[[Transaction], T]) -> T:
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(work, loop, loop.create_future())
+        with self._wake:
+            if self._stopping:
+                raise StoreFailed("the store is closed")
+            self._queue.append(waiting)
+            self._wake.notify()
+        return cast(T, await waiting.future)
+
+    async def stop(self) -> None:
+        """Commit what waits, then end the thread."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        await asyncio.to_thread(self._thread.join)
+
+    def _serve(self) -> None:
+        try:
+            while self._wait():
+                self._turn()
+        finally:
+            # Reached early only by a defect: whoever waits must hear of it instead of waiting for ever.
+            with self._wake:
+                self._stopping = True
+            self._answer_all("the store's writer has ended")
+            self._committer.close()
+
+    def _wait(self) -> bool:
+        """Wait for work; False once stopped and nothing is left."""
+        with self._wake:
+            while not self._queue and not self._stopping:
+                self._wake.wait()
+            return bool(self._queue)
+
+    def _turn(self) -> None:
+        outcomes = self._committer.apply(self._take(), self._take)
+        taken, self._taken = self._taken, []
+        _answer(taken, outcomes)
+        if isinstance(outcomes[0].error, StoreFailed):
+            self._answer_all(str(outcomes[0].error))
+
+    def _take(self) -> list[Work]:
+        queue, taken = self._queue, self._taken
+        works: list[Work] = []
+        while queue and len(taken) < BATCH_MAX:
+            taken.append(queue.popleft())
+            works.append(taken[-1].work)
+        return works
+
+    def _answer_all(self, message: str) -> None:
+        """Fail all that is taken or waits: after a store error nothing is acknowledged."""
+        with self._wake:
+            waiting = [*self._taken, *self._queue]
+            self._taken = []
+            self._queue.clear()
+        _answer(waiting, _failed(message, len(waiting)))
+
+
+def _answer(waiting: Sequence[_Waiting], outcomes: Sequence[Outcome]) -> None:
+    """Resolve the futures, with one wake-up per loop."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Outcome]]] = {}
+    for each, outcome in zip(waiting, outcomes, strict=True):
+        by_loop.setdefault(each.loop, []).append((each.future, outcome))
+    for loop, answers in by_loop.items():
+        # A loop that has closed meanwhile has nobody left to hear the answer.
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_resolve, answers)
+
+
+def _resolve(answers: Sequence[tuple["asyncio.Future[Any]", Outcome]]) -> None:
+    for future, outcome in answers:
+        if future.done():
+            continue
+        if outcome.error is None:
+            future.set_result(outcome.value)
+        else:
+            future.set_exception(outcome.error)
