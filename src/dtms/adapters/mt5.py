@@ -1,0 +1,293 @@
+"""The one adapter to the broker: dtms' words on one side, the MetaTrader 5 interface behind a gateway on the other."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dtms.adapters import mt5_read, retcodes
+from dtms.adapters.links import Link
+from dtms.adapters.mt5_answers import result_of, translate
+from dtms.adapters.mt5_requests import Numbering, deal_request, fillings_for, mark_of, stop_request
+from dtms.adapters.server_time import ServerTime
+from dtms.domain.account import Account
+from dtms.domain.actions import Action, MoveStop
+from dtms.domain.errors import BrokerUnavailable, OutcomeUnknown, PermissionGone, WrongAccount
+from dtms.domain.market import Bars, FlowBars, Instrument, Tick
+from dtms.domain.position import Deal, Order, Position
+from dtms.domain.snapshot import Snapshot
+from dtms.ports.broker import Answer, BarRequest, Fence, SendResult
+from dtms.ports.clock import Clock
+from dtms.terminal.protocol import ACCOUNT_FIELDS, Refusal
+
+_DAY_MS = 86_400_000
+_CHECKED_CALLS = frozenset({"account", "snapshot", "evidence", "history"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mt5Settings:
+    """How requests are made, and how long what was read stays good."""
+
+    deviation_points: int = 20
+    instrument_age_s_max: float = 86_400.0
+    """Market seconds for which a symbol's specification is believed."""
+    fresh_tick_wait_s: float = 3.0
+    """Machine seconds to wait at the first connection for a tick that tells the server's clock."""
+    fresh_tick_poll_s: float = 0.25
+
+
+class Mt5Broker:
+    """Fulfil the ``Broker`` port through a link to a gateway.
+
+    Without an expected login and server, the account found at the first connection is the expected one from then on.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        clock: Clock,
+        *,
+        magic_prefix: int,
+        expected_login: int | None = None,
+        expected_server: str | None = None,
+        settings: Mt5Settings | None = None,
+    ) -> None:
+        self._link = link
+        self._clock = clock
+        self._numbering = Numbering(magic_prefix)
+        self._login = expected_login
+        self._server = expected_server
+        self._settings = settings or Mt5Settings()
+        self._instruments: dict[str, tuple[int, Instrument]] = {}
+        self._is_connected = False
+        self.server_time = ServerTime()
+
+    # -- the connection ----------------------------------------------------------------------------------------------
+
+    async def connect(self) -> Account:
+        account, newest_ms = await self._attach()
+        self.server_time.observe(newest_ms, self._clock.market_ms())
+        deadline_s = self._clock.machine_s() + self._settings.fresh_tick_wait_s
+        while not self.server_time.is_measured and self._clock.machine_s() < deadline_s:
+            await self._clock.sleep_machine(self._settings.fresh_tick_poll_s)
+            account, newest_ms = await self._attach()
+            self.server_time.observe(newest_ms, self._clock.market_ms())
+        if not self.server_time.is_measured:
+            self.server_time.assume(self._clock.market_ms())
+        self._is_connected = True
+        return account
+
+    async def account(self) -> Account:
+        await self._ready()
+        return self._checked(await self._ask({"call": "account"}))
+
+    async def _attach(self) -> tuple[Account, int]:
+        """Return the account and the newest quote's time, in server milliseconds."""
+        value = await self._ask({"call": "connect"})
+        account = self._checked(value)
+        self._login, self._server = account.login, account.server
+        return account, value["newest_tick_s"] * 1000
+
+    def _checked(self, value: Mapping[str, Any]) -> Account:
+        """Read the account out of an answer.
+
+        Raises:
+            WrongAccount: when it is not the expected one.
+            BrokerUnavailable: when the terminal is not connected.
+        """
+        row = mt5_read.fields(ACCOUNT_FIELDS, value["account"])
+        if self._login not in (None, row["login"]) or self._server not in (None, row["server"]):
+            raise WrongAccount(f"{row['server']}:{row['login']} instead of {self._server}:{self._login}")
+        if not mt5_read.is_connected(value["terminal"]):
+            raise BrokerUnavailable("the terminal is not connected to its trade server")
+        return mt5_read.to_account(value["account"], value["terminal"])
+
+    async def _ask(self, request: Mapping[str, Any]) -> Any:
+        """Ask the gateway what must be answered.
+
+        Raises:
+            BrokerUnavailable: for anything but a sound answer; None is not empty.
+        """
+        try:
+            answer = await self._link.call({**request, **self._expected(request)})
+        except (BrokerUnavailable, OutcomeUnknown) as lost:
+            self._is_connected = False
+            raise BrokerUnavailable(str(lost)) from lost
+        if "value" in answer:
+            return answer["value"]
+        self._is_connected = False
+        if answer.get("refused") == Refusal.ACCOUNT:
+            raise WrongAccount(answer["message"])
+        raise BrokerUnavailable(f"{request['call']}: {answer['message']}")
+
+    def _expected(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        return {"login": self._login, "server": self._server} if request["call"] in _CHECKED_CALLS else {}
+
+    async def _ready(self) -> None:
+        if not self._is_connected:
+            await self.connect()
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    async def snapshot(self, symbols: Iterable[str]) -> Snapshot:
+        await self._ready()
+        begun_ms = self._clock.market_ms()  # what settles an intent is a look that began after its window
+        value = await self._ask({"call": "snapshot", "symbols": list(symbols)})
+        account = self._checked(value)
+        found = [mt5_read.to_position(row, self.server_time) for row in value["positions"]]
+        return Snapshot(
+            taken_ms=begun_ms,
+            account=account,
+            positions={position.ticket: position for position in found},
+            orders=tuple(mt5_read.to_order(row) for row in value["orders"]),
+            ticks=self._ticks(value["ticks"]),
+        )
+
+    async def quotes(self, symbols: Iterable[str]) -> Mapping[str, Tick]:
+        await self._ready()
+        return self._ticks(await self._ask({"call": "quotes", "symbols": list(symbols)}))
+
+    def _ticks(self, rows: Mapping[str, Any]) -> dict[str, Tick]:
+        given = {symbol: row for symbol, row in rows.items() if row is not None}
+        newest_ms = max((mt5_read.tick_server_ms(row) for row in given.values()), default=0)
+        self.server_time.observe(newest_ms, self._clock.market_ms())
+        read = {symbol: mt5_read.to_tick(row, self.server_time) for symbol, row in given.items()}
+        return {symbol: tick for symbol, tick in read.items() if tick is not None}
+
+    async def bars(self, requests: Sequence[BarRequest]) -> Sequence[Bars]:
+        await self._ready()
+        points = [await self._point(request.symbol) for request in requests]
+        # One more than wanted: the newest may still be forming.
+        wanted = [[request.symbol, int(request.timeframe), request.count + 1] for request in requests]
+        answers = await self._ask({"call": "rates", "requests": wanted})
+        return [
+            self._closed(mt5_read.to_bars(columns, one.symbol, one.timeframe, point, self.server_time), one.count)
+            for columns, one, point in zip(answers, requests, points, strict=True)
+        ]
+
+    def _closed(self, bars: Bars, count: int) -> Bars:
+        if len(bars) and bars.last_close_ms > self._clock.market_ms():
+            bars = bars[:-1]
+        return bars[max(0, len(bars) - count) :]
+
+    async def _point(self, symbol: str) -> float:
+        instrument = await self.instrument(symbol)
+        return instrument.point if instrument else 0.0
+
+    async def flow(self, symbol: str, from_ms: int, to_ms: int) -> FlowBars:
+        await self._ready()
+        window = {"from_ms": self.server_time.to_server(from_ms), "to_ms": self.server_time.to_server(to_ms)}
+        return mt5_read.to_flow(await self._ask({"call": "flow", "symbol": symbol, **window}), self.server_time)
+
+    async def instrument(self, symbol: str, *, refresh: bool = False) -> Instrument | None:
+        """Return the symbol's specification, read again each market day or on demand; None for an unknown symbol."""
+        kept = self._instruments.get(symbol)
+        now_ms = self._clock.market_ms()
+        if kept and not refresh and now_ms - kept[0] < self._settings.instrument_age_s_max * 1000:
+            return kept[1]
+        row = await self._ask({"call": "instrument", "symbol": symbol})
+        if row is None:
+            self._instruments.pop(symbol, None)
+            return None
+        instrument = mt5_read.to_instrument(row)
+        self._instruments[symbol] = now_ms, instrument
+        return instrument
+
+    async def deals(
+        self, *, position: int | None = None, from_ms: int | None = None, to_ms: int | None = None
+    ) -> Sequence[Deal]:
+        await self._ready()
+        search = {"position": position} if position is not None else self._window(from_ms or 0, to_ms)
+        found = mt5_read.to_deals(await self._ask({"call": "history", **search}), self.server_time)
+        end_ms = math.inf if to_ms is None else to_ms
+        return [deal for deal in found if (from_ms or 0) <= deal.time_ms < end_ms]
+
+    async def find_by_magic(
+        self, magic: int, since_ms: int
+    ) -> tuple[Sequence[Position], Sequence[Order], Sequence[Deal]]:
+        await self._ready()
+        search = {"call": "evidence", "magic": magic, "mark": mark_of(magic), **self._window(since_ms, None)}
+        found = await self._ask(search)
+        past = [row for row in found["past_orders"] if mt5_read.came_to_something(row)]
+        return (
+            [mt5_read.to_position(row, self.server_time) for row in found["positions"]],
+            [mt5_read.to_order(row) for row in (*found["orders"], *past)],
+            mt5_read.to_deals(found["deals"], self.server_time),
+        )
+
+    def _window(self, from_ms: int, to_ms: int | None) -> dict[str, int]:
+        """Return a window in server seconds, a day wider on each side: the offset may be off, and clocks differ."""
+        end_ms = self._clock.market_ms() if to_ms is None else to_ms
+        return {
+            "date_from": max(0, self.server_time.to_server(from_ms) - _DAY_MS) // 1000,
+            "date_to": (self.server_time.to_server(end_ms) + _DAY_MS) // 1000,
+        }
+
+    # -- sending -----------------------------------------------------------------------------------------------------
+
+    def magic_of(self, number: int) -> int:
+        return self._numbering.magic_of(number)
+
+    def intent_of(self, magic: int) -> int | None:
+        return self._numbering.intent_of(magic)
+
+    async def announce(self, key: str, token: int) -> Fence:
+        """Announce a lease's token.
+
+        Raises:
+            PermissionGone: when a higher one was announced for the key.
+        """
+        try:
+            answer = await self._link.call({"call": "fence", "key": key, "token": token})
+        except OutcomeUnknown as lost:
+            raise BrokerUnavailable(str(lost)) from lost
+        if answer.get("refused") == Refusal.FENCED:
+            raise PermissionGone(answer["message"])
+        if "value" not in answer:
+            raise BrokerUnavailable(f"fence: {answer['message']}")
+        return Fence(key=key, token=token, instance=answer["value"]["instance"])
+
+    async def send(self, action: Action, *, number: int, fence: Fence, tick: Tick) -> SendResult:
+        magic = self.magic_of(number)
+        if isinstance(action, MoveStop):
+            return await self._send_once(stop_request(action, magic), fence)
+        try:
+            await self._ready()
+            instrument = await self.instrument(action.symbol)
+        except WrongAccount as wrong:
+            return result_of(retcodes.REFUSALS[Refusal.ACCOUNT], str(wrong))
+        except BrokerUnavailable as away:
+            return result_of(retcodes.UNREACHABLE, str(away))
+        if instrument is None:
+            return result_of(retcodes.NO_SYMBOL, f"the broker has no symbol {action.symbol}")
+        result = result_of(retcodes.NO_SYMBOL, "no filling to try")
+        for filling in fillings_for(action, instrument):
+            request = deal_request(
+                action,
+                magic=magic,
+                instrument=instrument,
+                tick=tick,
+                filling=filling,
+                deviation_points=self._settings.deviation_points,
+            )
+            result = await self._send_once(request, fence)
+            # The one code after which the same intent may go out again: the broker says for certain that it did not
+            # take the order, and what was wrong is the filling alone.
+            if result.retcode != retcodes.INVALID_FILL:
+                return result
+        return result
+
+    async def _send_once(self, request: dict[str, Any], fence: Fence) -> SendResult:
+        sealed = {"key": fence.key, "token": fence.token, "instance": fence.instance}
+        account = {"login": self._login, "server": self._server}
+        try:
+            answer = await self._link.call({"call": "send", "request": request, **sealed, **account})
+        except BrokerUnavailable as away:
+            return result_of(retcodes.UNREACHABLE, str(away))
+        except OutcomeUnknown as lost:
+            self._is_connected = False
+            return result_of(retcodes.NO_ANSWER, str(lost))
+        result = translate(answer)
+        if result.answer in (Answer.FIX, Answer.POLICY):  # the specification is read anew before the next request
+            self._instruments.pop(request["symbol"], None)
+        return result

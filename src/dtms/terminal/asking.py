@@ -1,0 +1,94 @@
+"""The vendor's module, asked with care: what is None becomes an error with the code that came with it."""
+
+from typing import Any
+
+from dtms.terminal.vendor import Reader
+
+_IPC_ERROR = -10_000
+_NO_HISTORY = -4
+_MODULE_RAISES = (TypeError, ValueError, AttributeError, KeyError, OverflowError)
+
+
+class Failed(Exception):
+    """A question to which the terminal gave no sound answer."""
+
+    def __init__(self, what: str, last_error: list[Any], message: str = "") -> None:
+        super().__init__(message or f"{what}: {last_error[0]} {last_error[1]}")
+        self.what = what
+        self.last_error = last_error
+
+
+class Terminal:
+    """The module behind one set of questions; ``last_error`` is read before anything else is asked."""
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+
+    @property
+    def simulation(self) -> Any:
+        """What a simulated terminal has beyond the vendor's names; None on a real one."""
+        return getattr(self._module, "simulation", None)
+
+    def constant(self, name: str) -> int:
+        """Return one of the vendor's constants."""
+        return int(getattr(self._module, name))
+
+    def last_error(self) -> list[Any]:
+        """Read the code and text of the last call."""
+        code, text = self._module.last_error()
+        return [int(code), str(text)]
+
+    def ask(self, name: str, *arguments: Any, **named: Any) -> Any:
+        """Call a function of the module and return what it answers, None included.
+
+        Raises:
+            Failed: when the module raises, which it does for arguments of a wrong type.
+        """
+        try:
+            return getattr(self._module, name)(*arguments, **named)
+        except _MODULE_RAISES as raised:
+            raise Failed(name, self.last_error(), f"{name} raised {type(raised).__name__}: {raised}") from raised
+
+    def read(self, name: str, read: Reader, answer: Any) -> Any:
+        """Turn an answer into plain values.
+
+        Raises:
+            Failed: when it does not have the vendor's form.
+        """
+        try:
+            return read(answer)
+        except _MODULE_RAISES as raised:
+            raise Failed(name, [0, ""], f"{name} answered in an unexpected form: {raised}") from raised
+
+    def need(self, name: str, read: Reader, *arguments: Any, **named: Any) -> Any:
+        """Ask what must be answered.
+
+        Raises:
+            Failed: when the answer is None.
+        """
+        answer = self.ask(name, *arguments, **named)
+        if answer is None:
+            raise Failed(name, self.last_error())
+        return self.read(name, read, answer)
+
+    def known(self, name: str, read: Reader, symbol: str) -> Any:
+        """Ask about a symbol; None when the terminal, in good order, does not know or quote it.
+
+        Raises:
+            Failed: when the terminal itself could not be reached.
+        """
+        answer = self.ask(name, symbol)
+        if answer is None and (error := self.last_error())[0] <= _IPC_ERROR:
+            raise Failed(f"{name} {symbol}", error)
+        return None if answer is None else self.read(name, read, answer)
+
+    def history(self, name: str, read: Reader, *arguments: Any) -> Any:
+        """Ask for history; None when the terminal says for certain that it has none.
+
+        Raises:
+            Failed: for every other None.
+        """
+        answer = self.ask(name, *arguments)
+        if answer is None and (error := self.last_error())[0] != _NO_HISTORY:
+            raise Failed(f"{name} {arguments[0]}", error)
+        return None if answer is None else self.read(name, read, answer)

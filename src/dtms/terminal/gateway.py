@@ -1,0 +1,256 @@
+"""The allow-listed service that holds a terminal: a request in, an answer out, one at a time, from one thread.
+
+It stands between every process and the vendor's module. What it adds: ``last_error`` taken with the answer, the
+account checked with every send and snapshot, fencing tokens, a budget of requests, and calls that answer many questions
+at once. None from the terminal is an error here, never an empty list.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from dtms.terminal import vendor
+from dtms.terminal.asking import Failed, Terminal
+from dtms.terminal.flow import BAR_MS, sum_flow
+from dtms.terminal.guards import Budget, Fences, is_reducing
+from dtms.terminal.protocol import ACCOUNT_FIELDS, TERMINAL_FIELDS, TIMEFRAMES, Message, Refusal
+from dtms.terminal.vendor import VENDOR_CALLS, Malformed, argument
+
+_LOGIN, _SERVER = ACCOUNT_FIELDS.index("login"), ACCOUNT_FIELDS.index("server")
+_CONNECTED = TERMINAL_FIELDS.index("connected")
+
+
+class Refused(Exception):
+    """A request that is not passed on."""
+
+    def __init__(self, reason: Refusal, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Gateway:
+    """One terminal, asked through ``handle``.
+
+    ``module`` is the vendor's module or an object like it; ``instance`` tells one start of the gateway from another;
+    ``now`` is a monotonic clock in seconds; ``credentials`` are the arguments of the vendor's ``initialize``;
+    ``utc_ms`` is the machine's UTC time, used when the module brings no simulated one.
+    """
+
+    def __init__(
+        self,
+        module: Any,
+        *,
+        instance: int,
+        login: int | None = None,
+        server: str | None = None,
+        now: Callable[[], float] = time.monotonic,
+        requests_per_day: int = 2000,
+        reserve: int = 500,
+        credentials: Mapping[str, Any] | None = None,
+        utc_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self.instance = instance
+        self._terminal = Terminal(module)
+        self._login = login
+        self._server = server
+        self._fences = Fences()
+        self._budget = Budget(requests_per_day, reserve, now)
+        self._credentials = dict(credentials or {})
+        self._utc_ms = utc_ms
+        self._calls: Mapping[str, Callable[[Message], Any]] = {
+            "connect": self._connect,
+            "account": lambda request: self._who(request.get("login"), request.get("server")),
+            "clock": lambda _: self._clock(),
+            "fence": self._fence,
+            "send": self._send,
+            "order_check": self._check,
+            "snapshot": self._snapshot,
+            "quotes": self._quotes,
+            "rates": self._rates,
+            "flow": self._flow,
+            "evidence": self._evidence,
+            "history": self._history,
+            "instrument": self._instrument,
+        }
+
+    def handle(self, request: Message) -> Message:
+        """Answer one request; never raises for a wrong request or a terminal that fails."""
+        try:
+            value = self._dispatch(request)
+        except Refused as refusal:
+            return {"refused": refusal.reason.value, "message": str(refusal), "instance": self.instance}
+        except Malformed as wrong:
+            return {"refused": Refusal.BAD_REQUEST.value, "message": str(wrong), "instance": self.instance}
+        except Failed as failure:
+            return {
+                "failed": failure.what,
+                "message": str(failure),
+                "last_error": failure.last_error,
+                "instance": self.instance,
+            }
+        return {"value": value, "last_error": self._terminal.last_error(), "instance": self.instance}
+
+    def shutdown(self) -> None:
+        """Let go of the terminal."""
+        self._terminal.ask("shutdown")
+
+    def _dispatch(self, request: Message) -> Any:
+        name = request.get("call")
+        own = self._calls.get(name) if isinstance(name, str) else None
+        if own is not None:
+            return own(request)
+        call = VENDOR_CALLS.get(name) if isinstance(name, str) else None
+        if call is None or not isinstance(name, str):
+            raise Refused(Refusal.UNKNOWN_CALL, f"no such call: {name}")
+        positional, named = call.arguments(request)
+        answer = self._terminal.ask(name, *positional, **named)
+        return None if answer is None else self._terminal.read(name, call.read, answer)
+
+    def _connect(self, _: Message) -> Message:
+        """Attach to the terminal when it does not answer, and tell its account and newest quote (server seconds)."""
+        if self._terminal.ask("terminal_info") is None and not self._terminal.ask("initialize", **self._credentials):
+            raise Failed("initialize", self._terminal.last_error())
+        answer = self._who(None, None)
+        symbols = self._terminal.need("symbols_get", list)
+        times = [int(symbol.time) for symbol in symbols if symbol.select]
+        return {**answer, "newest_tick_s": max(times, default=0), "clock": self._clock()}
+
+    def _who(self, login: Any, server: Any) -> Message:
+        """Read terminal and account.
+
+        Raises:
+            Refused: when it is not connected, or another account than expected.
+        """
+        terminal = self._terminal.need("terminal_info", vendor.read_terminal)
+        account = self._terminal.need("account_info", vendor.read_account)
+        for wanted_login, wanted_server in ((self._login, self._server), (login, server)):
+            if wanted_login not in (None, account[_LOGIN]) or wanted_server not in (None, account[_SERVER]):
+                found = f"{account[_SERVER]}:{account[_LOGIN]}"
+                raise Refused(Refusal.ACCOUNT, f"connected to {found}, expected {wanted_server}:{wanted_login}")
+        if not terminal[_CONNECTED]:
+            raise Refused(Refusal.DISCONNECTED, "the terminal has no connection to its trade server")
+        return {"terminal": terminal, "account": account}
+
+    def _clock(self) -> Message:
+        simulation = self._terminal.simulation
+        if simulation is None:
+            return {"simulated": False, "utc_ms": self._utc_ms(), "rate": 1.0}
+        return {"simulated": True, "utc_ms": int(simulation.utc_ms()), "rate": float(simulation.rate)}
+
+    # -- what changes something --------------------------------------------------------------------------------------
+
+    def _fence(self, request: Message) -> Message:
+        key, token = argument(request, "key", str), argument(request, "token", int)
+        if not self._fences.announce(key, token):
+            raise Refused(Refusal.FENCED, f"a higher token than {token} was announced for {key}")
+        return {"instance": self.instance}
+
+    def _send(self, request: Message) -> Any:
+        """Send one trade request, when instance, token, account and budget permit; answers the result or None."""
+        trade = vendor.trade_request(request.get("request"))
+        key, token = argument(request, "key", str), argument(request, "token", int)
+        if argument(request, "instance", int) != self.instance:
+            raise Refused(Refusal.OTHER_INSTANCE, "the gateway was restarted: announce the token again")
+        if not self._fences.admits(key, token):
+            raise Refused(Refusal.FENCED, f"token {token} is not the one announced last for {key}")
+        self._may_send(request)
+        reducing = is_reducing(trade)
+        if not self._budget.take(reducing=reducing):
+            raise Refused(Refusal.BUDGET, "the budget of requests per day is spent")
+        answer = self._terminal.ask("order_send", trade)
+        return None if answer is None else self._terminal.read("order_send", vendor.read_result, answer)
+
+    def _may_send(self, request: Message) -> None:
+        try:
+            self._who(request.get("login"), request.get("server"))
+        except Failed as failure:  # nothing was sent yet, so this is a refusal
+            raise Refused(Refusal.DISCONNECTED, str(failure)) from failure
+
+    def _check(self, request: Message) -> Any:
+        return self._terminal.need("order_check", vendor.read_check, vendor.trade_request(request.get("request")))
+
+    # -- many answers at once ----------------------------------------------------------------------------------------
+
+    def _snapshot(self, request: Message) -> Message:
+        who = self._who(request.get("login"), request.get("server"))
+        return {
+            **who,
+            "positions": self._terminal.need("positions_get", vendor.read_positions),
+            "orders": self._terminal.need("orders_get", vendor.read_orders),
+            "ticks": self._ticks(_symbols(request)),
+            "clock": self._clock(),
+        }
+
+    def _quotes(self, request: Message) -> Message:
+        terminal = self._terminal.need("terminal_info", vendor.read_terminal)
+        if not terminal[_CONNECTED]:
+            raise Refused(Refusal.DISCONNECTED, "the terminal has no connection to its trade server")
+        return self._ticks(_symbols(request))
+
+    def _ticks(self, symbols: Sequence[str]) -> Message:
+        return {symbol: self._terminal.known("symbol_info_tick", vendor.read_tick, symbol) for symbol in symbols}
+
+    def _rates(self, request: Message) -> list[Any]:
+        return [self._rates_of(*_rate_request(one)) for one in argument(request, "requests", list)]
+
+    def _rates_of(self, symbol: str, minutes: int, count: int) -> Any:
+        timeframe = self._terminal.constant(TIMEFRAMES[minutes])
+        return self._terminal.history("copy_rates_from_pos", vendor.read_rates, symbol, timeframe, 0, count)
+
+    def _flow(self, request: Message) -> list[list[int]]:
+        symbol = argument(request, "symbol", str)
+        from_ms, to_ms = argument(request, "from_ms", int), argument(request, "to_ms", int)
+        start_s, end_s = (from_ms - BAR_MS) // 1000, -(-to_ms // 1000)
+        flags = self._terminal.constant("COPY_TICKS_INFO")
+        answer = self._terminal.history(
+            "copy_ticks_range", lambda ticks: sum_flow(ticks, from_ms, to_ms), symbol, start_s, end_s, flags
+        )
+        return answer or [[], [], []]
+
+    def _evidence(self, request: Message) -> Message:
+        """Search positions, orders and history for a magic number, or for a mark inside comments."""
+        magic, mark = argument(request, "magic", int), argument(request, "mark", str)
+        window = argument(request, "date_from", int), argument(request, "date_to", int)
+
+        def ours(answer: Any) -> list[Any]:
+            return [one for one in answer if one.magic == magic or mark in one.comment]
+
+        self._who(request.get("login"), request.get("server"))
+        return {
+            "positions": self._terminal.need("positions_get", lambda found: vendor.read_positions(ours(found))),
+            "orders": self._terminal.need("orders_get", lambda found: vendor.read_orders(ours(found))),
+            "past_orders": self._terminal.need(
+                "history_orders_get", lambda found: vendor.read_orders(ours(found)), *window
+            ),
+            "deals": self._terminal.need("history_deals_get", lambda found: vendor.read_deals(ours(found)), *window),
+        }
+
+    def _history(self, request: Message) -> list[Any]:
+        """List deals: of one position when ``position`` is given, else of the window (server seconds)."""
+        self._who(request.get("login"), request.get("server"))
+        if "position" in request:
+            return list(
+                self._terminal.need("history_deals_get", vendor.read_deals, position=argument(request, "position", int))
+            )
+        window = argument(request, "date_from", int), argument(request, "date_to", int)
+        return list(self._terminal.need("history_deals_get", vendor.read_deals, *window))
+
+    def _instrument(self, request: Message) -> Any:
+        """Select a symbol and read its specification; None for one that the broker has not."""
+        symbol = argument(request, "symbol", str)
+        self._terminal.ask("symbol_select", symbol, True)
+        return self._terminal.known("symbol_info", vendor.read_symbol, symbol)
+
+
+def _symbols(request: Message) -> list[str]:
+    symbols: list[str] = argument(request, "symbols", list)
+    if not all(isinstance(symbol, str) for symbol in symbols):
+        raise Malformed("symbols must be a list of names")
+    return symbols
+
+
+def _rate_request(one: Any) -> tuple[str, int, int]:
+    match one:
+        case [str(symbol), int(minutes), int(count)] if minutes in TIMEFRAMES and 0 < count <= 100_000:
+            return symbol, minutes, count
+    raise Malformed("a rate request is [symbol, minutes, count]")
