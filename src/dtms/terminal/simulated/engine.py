@@ -1,0 +1,234 @@
+"""Playing the market forward: what happens by itself between two calls, in the order in which it happens.
+
+Each symbol with positions or pending orders has a band of prices within which nothing happens. The next tick outside
+it is searched for once and remembered until the books change, so quiet stretches cost nothing however long they are;
+at that tick every level is judged by the same code. A terminal's margin call belongs here as one more event.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dtms.terminal.simulated.actors import Script
+from dtms.terminal.simulated.constants import MT5
+from dtms.terminal.simulated.feed import BLOCK_MS, Quote
+from dtms.terminal.simulated.grid import LOT_UNITS, divide, to_price
+from dtms.terminal.simulated.records import BUY, Order, Position, Reason
+from dtms.terminal.simulated.server_time import DAY_MS
+from dtms.terminal.simulated.spec import SymbolSpec
+from dtms.terminal.simulated.ticks import TickBlock
+from dtms.terminal.simulated.trade import Closing, TradeServer, closing_side_points
+from dtms.terminal.simulated.world import World
+
+NOWHERE_LOW, NOWHERE_HIGH = -(1 << 60), 1 << 60
+# Pending types reached when the price they are filled at falls to theirs; the others when it rises to it.
+REACHED_FALLING = (MT5.ORDER_TYPE_BUY_LIMIT, MT5.ORDER_TYPE_SELL_STOP, MT5.ORDER_TYPE_SELL_STOP_LIMIT)
+FILLED_AT_OWN_PRICE = (MT5.ORDER_TYPE_BUY_LIMIT, MT5.ORDER_TYPE_SELL_LIMIT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Band:
+    """Prices in points at which something happens: at or below `floor`, at or above `ceiling`, for each side."""
+
+    bid_floor: int = NOWHERE_LOW
+    bid_ceiling: int = NOWHERE_HIGH
+    ask_floor: int = NOWHERE_LOW
+    ask_ceiling: int = NOWHERE_HIGH
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """What is known of a symbol's future: nothing happens up to `clear_ms`; something does at `trigger_ms`."""
+
+    version: int
+    band: Band
+    clear_ms: int
+    trigger_ms: int | None = None
+
+
+class Engine:
+    """Move the world to a later moment."""
+
+    def __init__(self, world: World, server: TradeServer, script: Script) -> None:
+        self._world = world
+        self._server = server
+        self._script = script
+        self._watches: dict[str, Watch] = {}
+
+    def play_to(self, target_ms: int) -> None:
+        """Let everything happen that happens up to a moment, and stand there."""
+        world = self._world
+        while (ms := self._next_ms(target_ms)) is not None:
+            at_midnight = ms == self._midnight_ms()
+            world.now_ms = ms
+            self._expire(ms)
+            for symbol in self._triggered(ms):
+                self._touch(symbol, ms)
+            if at_midnight:
+                self._roll_over(ms)
+            while (act_ms := self._script.next_ms()) is not None and act_ms <= ms:
+                self._script.run_next()
+        world.now_ms = max(world.now_ms, target_ms)
+
+    def _next_ms(self, target_ms: int) -> int | None:
+        """Give the moment of the next event up to the target, None when there is none."""
+        ledger = self._world.ledger
+        moments = [order.expires_ms for order in ledger.orders.values() if order.expires_ms]
+        if ledger.positions:
+            moments.append(self._midnight_ms())
+        act_ms = self._script.next_ms()
+        if act_ms is not None:
+            moments.append(act_ms)
+        horizon = min([target_ms, *moments])
+        for symbol in ledger.busy_symbols():
+            trigger_ms = self._trigger_ms(symbol, horizon)
+            if trigger_ms is not None:
+                moments.append(trigger_ms)
+        first = min(moments, default=None)
+        return first if first is not None and first <= target_ms else None
+
+    def _midnight_ms(self) -> int:
+        return self._world.clock.next_midnight_utc(self._world.now_ms)
+
+    def _expire(self, ms: int) -> None:
+        for order in list(self._world.ledger.orders.values()):
+            if order.expires_ms and order.expires_ms <= ms:
+                self._server.finish_order(order, MT5.ORDER_STATE_EXPIRED)
+
+    # Triggers
+
+    def _triggered(self, ms: int) -> list[str]:
+        busy = self._world.ledger.busy_symbols()
+        return [symbol for symbol in busy if (watch := self._watches.get(symbol)) and watch.trigger_ms == ms]
+
+    def _trigger_ms(self, symbol: str, upto_ms: int) -> int | None:
+        """Give the time of the first tick outside the symbol's band, searching at least up to a moment."""
+        watch = self._watch(symbol)
+        feed = self._world.feeds[symbol]
+        while watch.trigger_ms is None and watch.clear_ms < upto_ms:
+            block_end_ms = ((watch.clear_ms + 1) // BLOCK_MS + 1) * BLOCK_MS - 1
+            found = None
+            for block, start, stop in feed.spans(watch.clear_ms, block_end_ms):
+                found = _first_outside(block, start, stop, watch.band)
+            watch = Watch(version=watch.version, band=watch.band, clear_ms=block_end_ms, trigger_ms=found)
+        self._watches[symbol] = watch
+        return watch.trigger_ms
+
+    def _watch(self, symbol: str) -> Watch:
+        version = self._world.ledger.versions[symbol]
+        watch = self._watches.get(symbol)
+        if watch is None or watch.version != version:
+            ledger = self._world.ledger
+            band = band_of(ledger.positions_of(symbol), ledger.orders_of(symbol))
+            watch = Watch(version=version, band=band, clear_ms=self._world.now_ms)
+        return watch
+
+    def _touch(self, symbol: str, ms: int) -> None:
+        """Judge every tick of this very moment, in order, against every level of the symbol."""
+        for block, start, stop in self._world.feeds[symbol].spans(ms - 1, ms):
+            for i in range(start, stop):
+                quote = Quote(ms=ms, bid=int(block.bid[i]), ask=int(block.ask[i]))
+                self._touch_positions(symbol, quote)
+                self._touch_orders(symbol, quote)
+        ledger = self._world.ledger
+        band = band_of(ledger.positions_of(symbol), ledger.orders_of(symbol))
+        self._watches[symbol] = Watch(version=ledger.versions[symbol], band=band, clear_ms=ms)
+
+    def _touch_positions(self, symbol: str, quote: Quote) -> None:
+        for position in self._world.ledger.positions_of(symbol):
+            closing = closing_of(position, quote, self._world.specs[symbol])
+            if closing:
+                self._server.close_position(position, closing)
+
+    def _touch_orders(self, symbol: str, quote: Quote) -> None:
+        for order in self._world.ledger.orders_of(symbol):
+            price_points = activation_points(order, quote)
+            if price_points is not None:
+                self._server.activate(order, price_points)
+
+    # The night
+
+    def _roll_over(self, ms: int) -> None:
+        """Charge the swap of the server day that ends at this midnight."""
+        ended = (self._world.clock.to_server(ms) // DAY_MS - 1 + 4) % 7  # 0 = Sunday, as the vendor counts
+        for position in list(self._world.ledger.positions.values()):
+            spec = self._world.specs[position.symbol]
+            nights = spec.swap_day_factors[ended]
+            if nights:
+                self._server.charge_swap(position, self._swap_cents(position, spec, nights))
+
+    def _swap_cents(self, position: Position, spec: SymbolSpec, nights: int) -> int:
+        points = spec.swap_long_points if position.type == BUY else spec.swap_short_points
+        hundredths = round(points * 100) * nights
+        top, bottom = self._world.rate(spec.currency_profit, spec, self._world.close_points(position))
+        whole = hundredths * position.units * spec.contract_size * top
+        return divide(whole, spec.scale * LOT_UNITS * bottom)
+
+
+def band_of(positions: list[Position], orders: list[Order]) -> Band:
+    """Give the nearest prices at which any of these would be filled."""
+    bid_low, bid_high, ask_low, ask_high = [NOWHERE_LOW], [NOWHERE_HIGH], [NOWHERE_LOW], [NOWHERE_HIGH]
+    for position in positions:
+        low, high = (bid_low, bid_high) if position.type == BUY else (ask_low, ask_high)
+        below, above = position.sl_points, position.tp_points
+        if position.type != BUY:
+            below, above = above, below
+        low += [below] if below else []
+        high += [above] if above else []
+    for order in orders:
+        buys = order.type % 2 == 0
+        low, high = (ask_low, ask_high) if buys else (bid_low, bid_high)
+        (low if order.type in REACHED_FALLING else high).append(order.price_points)
+    return Band(bid_floor=max(bid_low), bid_ceiling=min(bid_high), ask_floor=max(ask_low), ask_ceiling=min(ask_high))
+
+
+def _first_outside(block: TickBlock, start: int, stop: int, band: Band) -> int | None:
+    """Give the time of the first tick outside the band."""
+    bid, ask = block.bid[start:stop], block.ask[start:stop]
+    outside: NDArray[np.bool_] = np.zeros(stop - start, dtype=np.bool_)
+    if band.bid_floor > NOWHERE_LOW:
+        outside |= bid <= band.bid_floor
+    if band.bid_ceiling < NOWHERE_HIGH:
+        outside |= bid >= band.bid_ceiling
+    if band.ask_floor > NOWHERE_LOW:
+        outside |= ask <= band.ask_floor
+    if band.ask_ceiling < NOWHERE_HIGH:
+        outside |= ask >= band.ask_ceiling
+    at = int(outside.argmax())
+    return int(block.ms[start + at]) if outside[at] else None
+
+
+def closing_of(position: Position, quote: Quote, spec: SymbolSpec) -> Closing | None:
+    """Say how a quote closes a position: the stop is judged first; it fills at the quote, the target at its price."""
+    price = closing_side_points(position, quote)
+    sign = 1 if position.type == BUY else -1
+    stop, target = position.sl_points, position.tp_points
+    if stop and sign * (price - stop) <= 0:
+        return _closing(position, spec, price, stop, Reason.SL)
+    if target and sign * (price - target) >= 0:
+        return _closing(position, spec, target, target, Reason.TP)
+    return None
+
+
+def _closing(position: Position, spec: SymbolSpec, price_points: int, level_points: int, reason: Reason) -> Closing:
+    level = f"{to_price(level_points, spec.scale):.{spec.digits}f}"
+    return Closing(
+        units=position.units,
+        price_points=price_points,
+        reason=reason,
+        magic=position.magic,
+        comment=f"[{reason.name.lower()} {level}]",
+    )
+
+
+def activation_points(order: Order, quote: Quote) -> int | None:
+    """Give the price at which a quote fills a pending order, None when it does not reach it.
+
+    A limit is filled at its own price; a stop at the quote, which may have jumped past it.
+    """
+    price = quote.ask if order.type % 2 == 0 else quote.bid
+    sign = 1 if order.type in REACHED_FALLING else -1
+    if sign * (price - order.price_points) > 0:
+        return None
+    return order.price_points if order.type in FILLED_AT_OWN_PRICE else price

@@ -1,0 +1,300 @@
+"""The rules by which a trade server refuses. Each gives the retcode of its refusal, or 0; the first refusal answers.
+
+What an account or a broker forbids is added here: one function, one row in the table of each action it concerns.
+"""
+
+import math
+from collections.abc import Callable
+
+from dtms.terminal.simulated.cases import STOP_LIMITS, Case
+from dtms.terminal.simulated.constants import MT5
+from dtms.terminal.simulated.grid import on_grid, to_units
+from dtms.terminal.simulated.records import BUY, Reason
+from dtms.terminal.simulated.world import World
+
+Rule = Callable[[Case], int]
+
+MARKET_TYPES = (MT5.ORDER_TYPE_BUY, MT5.ORDER_TYPE_SELL)
+PENDING_TYPES: dict[int, int] = {  # type: the bit of the symbol's order mask that allows it
+    MT5.ORDER_TYPE_BUY_LIMIT: 2,
+    MT5.ORDER_TYPE_SELL_LIMIT: 2,
+    MT5.ORDER_TYPE_BUY_STOP: 4,
+    MT5.ORDER_TYPE_SELL_STOP: 4,
+    MT5.ORDER_TYPE_BUY_STOP_LIMIT: 8,
+    MT5.ORDER_TYPE_SELL_STOP_LIMIT: 8,
+}
+# A buy limit or a sell stop stands below the market, the others above it.
+BELOW_MARKET = (MT5.ORDER_TYPE_BUY_LIMIT, MT5.ORDER_TYPE_SELL_STOP, MT5.ORDER_TYPE_SELL_STOP_LIMIT)
+FILLING_BITS: dict[int, int] = {MT5.ORDER_FILLING_FOK: 1, MT5.ORDER_FILLING_IOC: 2, MT5.ORDER_FILLING_BOC: 4}
+EXPIRATION_BITS: dict[int, int] = {
+    MT5.ORDER_TIME_GTC: 1,
+    MT5.ORDER_TIME_DAY: 2,
+    MT5.ORDER_TIME_SPECIFIED: 4,
+    MT5.ORDER_TIME_SPECIFIED_DAY: 8,
+}
+ENTRY_REFUSALS: dict[int, tuple[int, int]] = {  # trade mode: refusal of a buying entry, of a selling entry
+    MT5.SYMBOL_TRADE_MODE_DISABLED: (MT5.TRADE_RETCODE_TRADE_DISABLED, MT5.TRADE_RETCODE_TRADE_DISABLED),
+    MT5.SYMBOL_TRADE_MODE_LONGONLY: (0, MT5.TRADE_RETCODE_LONG_ONLY),
+    MT5.SYMBOL_TRADE_MODE_SHORTONLY: (MT5.TRADE_RETCODE_SHORT_ONLY, 0),
+    MT5.SYMBOL_TRADE_MODE_CLOSEONLY: (MT5.TRADE_RETCODE_CLOSE_ONLY, MT5.TRADE_RETCODE_CLOSE_ONLY),
+    MT5.SYMBOL_TRADE_MODE_FULL: (0, 0),
+}
+
+
+def permission(world: World, reason: Reason) -> int:
+    """Refuse by the switches of terminal and account; a person at a desk is not stopped by those for programs."""
+    switches = world.switches
+    if not switches.connected:
+        return MT5.TRADE_RETCODE_CONNECTION
+    if reason == Reason.EXPERT and not switches.terminal_trade_allowed:
+        return MT5.TRADE_RETCODE_CLIENT_DISABLES_AT
+    if reason == Reason.EXPERT and not switches.account_trade_expert:
+        return MT5.TRADE_RETCODE_SERVER_DISABLES_AT
+    return 0 if switches.account_trade_allowed else MT5.TRADE_RETCODE_TRADE_DISABLED
+
+
+def open_market(case: Case) -> int:
+    """Refuse outside the hours in which the symbol trades."""
+    return 0 if case.world.is_open(case.spec.name) else MT5.TRADE_RETCODE_MARKET_CLOSED
+
+
+def market_type(case: Case) -> int:
+    """Refuse a deal that is neither a buy nor a sell."""
+    return 0 if case.request.type in MARKET_TYPES else MT5.TRADE_RETCODE_INVALID_ORDER
+
+
+def pending_type(case: Case) -> int:
+    """Refuse a pending order of a type that the symbol does not take."""
+    bit = PENDING_TYPES.get(case.request.type, 0)
+    return 0 if bit & case.spec.order_mask else MT5.TRADE_RETCODE_INVALID_ORDER
+
+
+def volume_grid(case: Case) -> int:
+    """Refuse a volume off the grid of minimum, step and maximum."""
+    if not math.isfinite(case.request.volume):
+        return MT5.TRADE_RETCODE_INVALID_VOLUME
+    spec, units = case.spec, case.units
+    # A request carries a double; what is further from the grid than a double's error is off it.
+    fits = abs(case.request.volume * 1e8 - units) < 0.5 and units % to_units(spec.volume_step_lots) == 0
+    within = to_units(spec.volume_min_lots) <= units <= to_units(spec.volume_max_lots)
+    return 0 if fits and within else MT5.TRADE_RETCODE_INVALID_VOLUME
+
+
+def filling(case: Case) -> int:
+    """Refuse a filling that the symbol's mask lacks; RETURN is for other than market execution."""
+    if case.request.type_filling == MT5.ORDER_FILLING_RETURN:
+        allowed = case.spec.exemode != MT5.SYMBOL_TRADE_EXECUTION_MARKET
+    else:
+        allowed = bool(FILLING_BITS.get(case.request.type_filling, 0) & case.spec.filling_mask)
+    return 0 if allowed else MT5.TRADE_RETCODE_INVALID_FILL
+
+
+def closes_opposite(case: Case) -> int:
+    """Refuse a close in the direction of the position itself."""
+    same = case.position is not None and case.request.type == case.position.type
+    return MT5.TRADE_RETCODE_INVALID if same else 0
+
+
+def close_volume(case: Case) -> int:
+    """Refuse to close more than there is, or to leave less than the minimum."""
+    if case.position is None:
+        return 0
+    rest = case.position.units - case.units
+    if rest < 0:
+        return MT5.TRADE_RETCODE_INVALID_CLOSE_VOLUME
+    return MT5.TRADE_RETCODE_INVALID_VOLUME if 0 < rest < to_units(case.spec.volume_min_lots) else 0
+
+
+def trade_mode(case: Case) -> int:
+    """Refuse what the symbol's trade mode forbids: entries by side, and everything when it is disabled."""
+    mode = case.world.trade_mode(case.spec)
+    if case.position is not None:
+        return MT5.TRADE_RETCODE_TRADE_DISABLED if mode == MT5.SYMBOL_TRADE_MODE_DISABLED else 0
+    return ENTRY_REFUSALS[mode][0 if case.is_buy else 1]
+
+
+def fifo(case: Case) -> int:
+    """Refuse, on a FIFO account, to close any but the oldest position of the symbol."""
+    if case.position is None or not case.world.account.fifo_close:
+        return 0
+    oldest = case.world.ledger.positions_of(case.spec.name)[0]
+    return 0 if oldest.ticket == case.position.ticket else MT5.TRADE_RETCODE_FIFO_CLOSE
+
+
+def freeze(case: Case) -> int:
+    """Refuse to touch a position whose stop or target is within the freeze level of the market."""
+    if case.position is None or not case.spec.freeze_level_points:
+        return 0
+    levels = [level for level in (case.position.sl_points, case.position.tp_points) if level]
+    near = any(abs(level - case.closing_points) <= case.spec.freeze_level_points for level in levels)
+    return MT5.TRADE_RETCODE_FROZEN if near else 0
+
+
+def deviation(case: Case) -> int:
+    """Requote, where execution is by request or instant, when the market left the asked price too far behind."""
+    if case.spec.exemode not in (MT5.SYMBOL_TRADE_EXECUTION_REQUEST, MT5.SYMBOL_TRADE_EXECUTION_INSTANT):
+        return 0
+    if not on_grid(case.request.price, case.spec.scale, case.spec.tick_size_points) or not case.request.price:
+        return MT5.TRADE_RETCODE_INVALID_PRICE
+    moved = abs(case.points(case.request.price) - case.market_points)
+    return MT5.TRADE_RETCODE_REQUOTE if moved > case.request.deviation else 0
+
+
+def entry_stops(case: Case) -> int:
+    """Refuse stop or target of an entry that stand on the wrong side or too near; a close ignores both."""
+    if case.position is not None:
+        return 0
+    return _levels(case, BUY if case.is_buy else 1 - BUY, case.quote.bid, case.quote.ask)
+
+
+def position_stops(case: Case) -> int:
+    """Refuse stop or target of a position that stand on the wrong side or too near."""
+    return _levels(case, case.named_position.type, case.quote.bid, case.quote.ask)
+
+
+def pending_stops(case: Case) -> int:
+    """Refuse stop or target of a pending order that stand on the wrong side of its price or too near."""
+    price = case.request.stoplimit if (case.order or case.request).type in STOP_LIMITS else case.request.price
+    at = case.points(price)
+    return _levels(case, BUY if case.is_buy else 1 - BUY, at, at)
+
+
+def _levels(case: Case, side: int, bid: int, ask: int) -> int:
+    """Check both levels against the side that would close: a BUY closes on the bid, a SELL on the ask."""
+    sl, tp = case.request.sl, case.request.tp
+    for level in (sl, tp):
+        if not on_grid(level, case.spec.scale, case.spec.tick_size_points) or level < 0:
+            return MT5.TRADE_RETCODE_INVALID_STOPS
+    clear = max(case.spec.stops_level_points, 1)
+    stop, target = case.points(sl), case.points(tp)
+    below, above = (stop, target) if side == BUY else (target, stop)
+    price = bid if side == BUY else ask
+    fits = (not below or price - below >= clear) and (not above or above - price >= clear)
+    return 0 if fits else MT5.TRADE_RETCODE_INVALID_STOPS
+
+
+def levels_change(case: Case) -> int:
+    """Refuse to set the levels that are set already."""
+    position, request = case.named_position, case.request
+    same = (case.points(request.sl), case.points(request.tp)) == (position.sl_points, position.tp_points)
+    return MT5.TRADE_RETCODE_NO_CHANGES if same else 0
+
+
+def finite_levels(case: Case) -> int:
+    """Refuse levels that are not numbers, before they are compared."""
+    finite = math.isfinite(case.request.sl) and math.isfinite(case.request.tp)
+    return 0 if finite else MT5.TRADE_RETCODE_INVALID_STOPS
+
+
+def pending_price(case: Case) -> int:
+    """Refuse a pending price off the grid, on the wrong side of the market, or within the stops level."""
+    request, spec = case.request, case.spec
+    kind = (case.order or request).type
+    if not on_grid(request.price, spec.scale, spec.tick_size_points) or request.price <= 0:
+        return MT5.TRADE_RETCODE_INVALID_PRICE
+    gap = case.points(request.price) - case.market_points
+    away = -gap if kind in BELOW_MARKET else gap
+    if away < max(spec.stops_level_points, 1):
+        return MT5.TRADE_RETCODE_INVALID_PRICE
+    return _stoplimit_price(case) if kind in STOP_LIMITS else 0
+
+
+def _stoplimit_price(case: Case) -> int:
+    request, spec = case.request, case.spec
+    if not on_grid(request.stoplimit, spec.scale, spec.tick_size_points) or request.stoplimit <= 0:
+        return MT5.TRADE_RETCODE_INVALID_PRICE
+    beyond = request.stoplimit > request.price if case.is_buy else request.stoplimit < request.price
+    return MT5.TRADE_RETCODE_INVALID_PRICE if beyond else 0
+
+
+def expiration(case: Case) -> int:
+    """Refuse an expiration that the symbol does not take, or that has passed."""
+    kind = case.request.type_time
+    if not EXPIRATION_BITS.get(kind, 0) & case.spec.expiration_mask:
+        return MT5.TRADE_RETCODE_INVALID_EXPIRATION
+    dated = kind in (MT5.ORDER_TIME_SPECIFIED, MT5.ORDER_TIME_SPECIFIED_DAY)
+    passed = case.request.expiration * 1000 <= case.world.clock.to_server(case.world.now_ms)
+    return MT5.TRADE_RETCODE_INVALID_EXPIRATION if dated and passed else 0
+
+
+def position_limit(case: Case) -> int:
+    """Refuse an entry beyond the account's number of positions; 0 is no limit."""
+    limit = case.world.account.limit_positions
+    full = case.position is None and limit and len(case.world.ledger.positions) >= limit
+    return MT5.TRADE_RETCODE_LIMIT_POSITIONS if full else 0
+
+
+def order_limit(case: Case) -> int:
+    """Refuse a pending order beyond the account's number of them; 0 is no limit."""
+    limit = case.world.account.limit_orders
+    return MT5.TRADE_RETCODE_LIMIT_ORDERS if limit and len(case.world.ledger.orders) >= limit else 0
+
+
+def volume_limit(case: Case) -> int:
+    """Refuse an entry that takes one direction of the symbol beyond its volume limit; 0 is no limit."""
+    limit = to_units(case.spec.volume_limit_lots)
+    if case.position is not None or not limit:
+        return 0
+    side = BUY if case.is_buy else 1 - BUY
+    held = sum(p.units for p in case.world.ledger.positions_of(case.spec.name) if p.type == side)
+    return MT5.TRADE_RETCODE_LIMIT_VOLUME if held + case.units > limit else 0
+
+
+def money(case: Case) -> int:
+    """Refuse an entry whose margin exceeds the free margin."""
+    if case.position is not None:
+        return 0
+    needed = case.world.margin_cents(case.spec, case.units, case.market_points)
+    free = case.world.equity_cents() - case.world.margin_used_cents()
+    return MT5.TRADE_RETCODE_NO_MONEY if needed > free else 0
+
+
+def opposite_pair(case: Case) -> int:
+    """Refuse to close two positions by each other unless they are opposite ones of a symbol."""
+    one, other = case.named_position, case.by
+    fits = other is not None and other.symbol == one.symbol and other.type != one.type
+    return 0 if fits else MT5.TRADE_RETCODE_INVALID
+
+
+def order_changes(case: Case) -> int:
+    """Refuse to set a pending order to what it is already."""
+    order, request = case.named_order, case.request
+    asked = tuple(case.points(p) for p in (request.price, request.stoplimit, request.sl, request.tp))
+    held = (order.price_points, order.stoplimit_points, order.sl_points, order.tp_points)
+    same = asked == held and request.type_time == order.type_time and not request.expiration
+    return MT5.TRADE_RETCODE_NO_CHANGES if same else 0
+
+
+RULES: dict[int, tuple[Rule, ...]] = {
+    MT5.TRADE_ACTION_DEAL: (
+        market_type,
+        volume_grid,
+        closes_opposite,
+        close_volume,
+        filling,
+        trade_mode,
+        open_market,
+        fifo,
+        freeze,
+        deviation,
+        entry_stops,
+        position_limit,
+        volume_limit,
+        money,
+    ),
+    MT5.TRADE_ACTION_SLTP: (trade_mode, finite_levels, levels_change, open_market, freeze, position_stops),
+    MT5.TRADE_ACTION_PENDING: (
+        pending_type,
+        volume_grid,
+        expiration,
+        trade_mode,
+        open_market,
+        pending_price,
+        pending_stops,
+        order_limit,
+        volume_limit,
+    ),
+    MT5.TRADE_ACTION_MODIFY: (pending_price, order_changes, expiration, open_market, pending_stops),
+    MT5.TRADE_ACTION_REMOVE: (open_market,),
+    MT5.TRADE_ACTION_CLOSE_BY: (opposite_pair, trade_mode, open_market, fifo, freeze),
+}
