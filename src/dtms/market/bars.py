@@ -93,8 +93,9 @@ class BarBook:
     def is_stale(self, now_ms: int, stale_s: float) -> str | None:
         """Return why the bars are too old to decide on, None when they are not.
 
-        A bar is due when the next span that should trade has passed; it is stale ``stale_s`` after that. A market that
-        should be closed now, or has refused as closed since the last bar, is not stale.
+        The next bar is due when its span has passed, after an opening when the opening's slot has (hours are known to
+        the slot and no finer); it is stale ``stale_s`` after that. A market that should be closed now, or has refused
+        as closed since the last bar, is not stale.
         """
         if not self.hours.is_open(now_ms) or self._closed_since_ms >= max(1, self.m5().last_close_ms):
             return None
@@ -105,12 +106,16 @@ class BarBook:
         bars = self._series[timeframe].bars()
         if len(bars) == 0:
             return f"no {timeframe.name} bars of {self.symbol} are known"
-        opening = self.hours.next_open(bars.last_close_ms)
-        if opening is None:
+        latest_ms = now_ms - int(stale_s * 1000.0)
+        due_ms = bars.last_close_ms + timeframe.ms
+        if due_ms >= latest_ms:
             return None
-        late_s = (now_ms - timeframe.floor_ms(opening) - timeframe.ms) / 1000.0
-        if late_s <= stale_s:
+        # Bars may be missing at the end of the session before: what counts is the present one.
+        opened_ms = self.hours.open_since(now_ms, bars.last_close_ms)
+        due_ms = max(due_ms, opened_ms + SLOT_MS) if opened_ms > bars.last_close_ms else due_ms
+        if due_ms >= latest_ms:
             return None
+        late_s = (now_ms - due_ms) / 1000.0
         return f"the next {timeframe.name} bar of {self.symbol} is {late_s:.0f} s overdue (more than {stale_s:.0f} s)"
 
     def traded_minutes(self, since_ms: int, until_ms: int) -> float:

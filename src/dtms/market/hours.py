@@ -73,3 +73,10 @@ class TradingHours:
             return at_ms
         start = at_ms - at_ms % SLOT_MS
         return next((t for t in range(start + SLOT_MS, start + _WEEK_MS + SLOT_MS, SLOT_MS) if self.is_open(t)), None)
+
+    def open_since(self, at_ms: int, not_before_ms: int) -> int:
+        """Return when the opening that lasts until ``at_ms`` began, at the earliest ``not_before_ms`` (UTC ms)."""
+        start = at_ms - at_ms % SLOT_MS
+        while start > not_before_ms and self.is_open(start - SLOT_MS):
+            start -= SLOT_MS
+        return max(start, not_before_ms)
