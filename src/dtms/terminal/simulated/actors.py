@@ -14,12 +14,13 @@ import numpy as np
 
 from dtms.terminal.simulated.constants import MT5
 from dtms.terminal.simulated.feed import Quote
+from dtms.terminal.simulated.fills import Outcome
 from dtms.terminal.simulated.grid import to_lots, to_points, to_price
 from dtms.terminal.simulated.records import Acted, Reason
 from dtms.terminal.simulated.requests import read_request
 from dtms.terminal.simulated.spec import FILLING_FOK, SymbolSpec
 from dtms.terminal.simulated.structs import TradeRequest
-from dtms.terminal.simulated.trade import Outcome, TradeServer
+from dtms.terminal.simulated.trade import TradeServer
 from dtms.terminal.simulated.world import World
 
 ATR_BARS = 14

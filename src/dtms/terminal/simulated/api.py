@@ -17,7 +17,9 @@ from dtms.terminal.simulated.config import SimConfig, WhileDown
 from dtms.terminal.simulated.constants import Constants
 from dtms.terminal.simulated.engine import Engine
 from dtms.terminal.simulated.feed import Feed
+from dtms.terminal.simulated.fills import Fills
 from dtms.terminal.simulated.grid import to_cents, to_money
+from dtms.terminal.simulated.infos import AccountInfo, TerminalInfo
 from dtms.terminal.simulated.journal import FileJournal, Journal, NoJournal, Resumed, read_journal
 from dtms.terminal.simulated.ledger import Ledger
 from dtms.terminal.simulated.recording import load_recording
@@ -25,7 +27,7 @@ from dtms.terminal.simulated.records import Deal, Reason, Selection
 from dtms.terminal.simulated.requests import read_request
 from dtms.terminal.simulated.server_time import ServerClock
 from dtms.terminal.simulated.spec import Switches
-from dtms.terminal.simulated.structs import AccountInfo, OrderSendResult, TerminalInfo, TradeRequest
+from dtms.terminal.simulated.structs import OrderSendResult, TradeRequest
 from dtms.terminal.simulated.trade import TradeServer
 from dtms.terminal.simulated.world import World, converter
 
@@ -75,12 +77,13 @@ class SimulatedTerminal(Constants, MarketCalls, BookCalls, TradeCalls):
         world = build_world(config)
         resumed = read_journal(config.journal) if config.journal else None
         _restore(world, config, resumed)
-        server = TradeServer(world)
+        fills = Fills(world)
+        server = TradeServer(world, fills)
         script = Script(config.actors, world, server)
         journal: Journal = NoJournal()
         if config.journal:
             journal = FileJournal(config.journal, round(clock.rate * 1000), wall)
-        super().__init__(world, server, Engine(world, server, script), clock, journal)
+        super().__init__(world, server, Engine(world, fills, script), clock, journal)
         self.simulation = Simulation(self)
 
     def initialize(self, path: str = "", /, **options: Any) -> bool:

@@ -6,10 +6,11 @@ from numpy.typing import NDArray
 from dtms.terminal.simulated import views
 from dtms.terminal.simulated.answers import CALL_FAILED, INVALID_PARAMS, NOT_FOUND, bad_argument
 from dtms.terminal.simulated.constants import MT5
+from dtms.terminal.simulated.infos import SymbolInfo
 from dtms.terminal.simulated.records import Selection
 from dtms.terminal.simulated.series import TIMEFRAMES, Rates
 from dtms.terminal.simulated.session import Session, in_group, server_seconds
-from dtms.terminal.simulated.structs import BookInfo, SymbolInfo, Tick
+from dtms.terminal.simulated.structs import BookInfo, Tick
 
 TICKS_DTYPE = np.dtype(
     [

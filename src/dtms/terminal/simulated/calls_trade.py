@@ -5,12 +5,12 @@ import math
 from dtms.terminal.simulated.answers import API_DISABLED, CHECK_OK, INVALID_PARAMS, RETCODE_TEXTS, ErrorText
 from dtms.terminal.simulated.cases import Case
 from dtms.terminal.simulated.constants import MT5
+from dtms.terminal.simulated.fills import Outcome
 from dtms.terminal.simulated.grid import to_lots, to_money, to_points, to_price, to_units
 from dtms.terminal.simulated.records import Reason
 from dtms.terminal.simulated.requests import read_request
 from dtms.terminal.simulated.session import Session
 from dtms.terminal.simulated.structs import OrderCheckResult, OrderSendResult, TradeRequest
-from dtms.terminal.simulated.trade import Outcome
 
 
 class TradeCalls(Session):
@@ -68,7 +68,7 @@ class TradeCalls(Session):
         return read
 
     def _result(self, request: TradeRequest, outcome: Outcome) -> OrderSendResult:
-        spec = self._world.specs.get(request.symbol)
+        spec = self._world.specs.get(outcome.symbol)
         scale = spec.scale if spec else 1
         quote = outcome.quote
         return OrderSendResult(

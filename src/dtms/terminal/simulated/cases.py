@@ -81,7 +81,9 @@ def resolve(world: World, request: TradeRequest, reason: Reason) -> Case | int:
     spec = world.specs.get(symbol)
     if spec is None or (owner is not None and owner.symbol != symbol):
         return MT5.TRADE_RETCODE_INVALID
-    quote = world.quote(symbol) if world.ledger.selected.get(symbol) else None
+    # A symbol outside this terminal's Market Watch has no quotes here; other terminals have their own.
+    blind = reason == Reason.EXPERT and not world.ledger.selected.get(symbol)
+    quote = None if blind else world.quote(symbol)
     if quote is None:
         return MT5.TRADE_RETCODE_PRICE_OFF
     return Case(

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from dtms.terminal.simulated.actors import Script
 from dtms.terminal.simulated.constants import MT5
 from dtms.terminal.simulated.feed import BLOCK_MS, Quote
+from dtms.terminal.simulated.fills import Closing, Fills, closing_side_points
 from dtms.terminal.simulated.grid import LOT_UNITS, divide, to_price
 from dtms.terminal.simulated.records import BUY, Order, Position, Reason
 from dtms.terminal.simulated.server_time import DAY_MS
 from dtms.terminal.simulated.spec import SymbolSpec
 from dtms.terminal.simulated.ticks import TickBlock
-from dtms.terminal.simulated.trade import Closing, TradeServer, closing_side_points
 from dtms.terminal.simulated.world import World
 
 NOWHERE_LOW, NOWHERE_HIGH = -(1 << 60), 1 << 60
@@ -50,9 +50,9 @@ class Watch:
 class Engine:
     """Move the world to a later moment."""
 
-    def __init__(self, world: World, server: TradeServer, script: Script) -> None:
+    def __init__(self, world: World, fills: Fills, script: Script) -> None:
         self._world = world
-        self._server = server
+        self._fills = fills
         self._script = script
         self._watches: dict[str, Watch] = {}
 
@@ -60,6 +60,7 @@ class Engine:
         """Let everything happen that happens up to a moment, and stand there."""
         world = self._world
         while (ms := self._next_ms(target_ms)) is not None:
+            ms = max(ms, world.now_ms)  # an act that was due before the start is done at the start
             at_midnight = ms == self._midnight_ms()
             world.now_ms = ms
             self._expire(ms)
@@ -94,7 +95,7 @@ class Engine:
     def _expire(self, ms: int) -> None:
         for order in list(self._world.ledger.orders.values()):
             if order.expires_ms and order.expires_ms <= ms:
-                self._server.finish_order(order, MT5.ORDER_STATE_EXPIRED)
+                self._fills.finish_order(order, MT5.ORDER_STATE_EXPIRED)
 
     # Triggers
 
@@ -139,13 +140,13 @@ class Engine:
         for position in self._world.ledger.positions_of(symbol):
             closing = closing_of(position, quote, self._world.specs[symbol])
             if closing:
-                self._server.close_position(position, closing)
+                self._fills.close_position(position, closing)
 
     def _touch_orders(self, symbol: str, quote: Quote) -> None:
         for order in self._world.ledger.orders_of(symbol):
             price_points = activation_points(order, quote)
             if price_points is not None:
-                self._server.activate(order, price_points)
+                self._fills.activate(order, price_points)
 
     # The night
 
@@ -156,7 +157,7 @@ class Engine:
             spec = self._world.specs[position.symbol]
             nights = spec.swap_day_factors[ended]
             if nights:
-                self._server.charge_swap(position, self._swap_cents(position, spec, nights))
+                self._fills.charge_swap(position, self._swap_cents(position, spec, nights))
 
     def _swap_cents(self, position: Position, spec: SymbolSpec, nights: int) -> int:
         points = spec.swap_long_points if position.type == BUY else spec.swap_short_points

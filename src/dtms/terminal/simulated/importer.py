@@ -1,8 +1,8 @@
 """Reading the bars that a MetaTrader terminal exports, and writing them as a recording.
 
-Two forms: the tab-separated one with a header (`<DATE> <TIME> <OPEN> <HIGH> <LOW> <CLOSE> <TICKVOL> <VOL> <SPREAD>`; days
-and longer have no `<TIME>`), and the older comma form without one (`2017.01.02,00:00,o,h,l,c,volume`). Exports carry the
-server's clock; recordings are UTC.
+Two forms: the tab-separated one with a header (`<DATE> <TIME> <OPEN> <HIGH> <LOW> <CLOSE> <TICKVOL> <VOL> <SPREAD>`;
+days and longer have no `<TIME>`), and the older comma form without one (`2017.01.02,00:00,o,h,l,c,volume`). Exports
+carry the server's clock; recordings are UTC.
 """
 
 import math
@@ -18,6 +18,7 @@ from dtms.terminal.simulated.recording import (
     UNKNOWN,
     BarRecording,
     RecordingError,
+    check,
     guess_minutes,
     write_recording,
 )
@@ -51,7 +52,7 @@ class Row:
 
 
 def import_export(source: Path, target: Path, options: ImportOptions) -> BarRecording:
-    """Read an export and write it as a recording (.csv.gz); RecordingError with the line number of the first bad row."""
+    """Read an export and write it as a recording (.csv.gz); RecordingError names the line of the first bad row."""
     bars = read_export(source, options)
     write_recording(target, bars, options.digits)
     return bars
@@ -68,7 +69,7 @@ def read_export(source: Path, options: ImportOptions) -> BarRecording:
         raise RecordingError(f"{source.name}: bars of {minutes} minutes cannot be played, export M1 to H1")
     clock = ServerClock(options.server_clock)
     prices = np.array([row.prices for row in rows], dtype=np.float64)
-    return BarRecording(
+    bars = BarRecording(
         minutes=minutes,
         ms=np.array([clock.to_utc(row.server_ms) for row in rows], dtype=np.int64),
         open=prices[:, 0],
@@ -86,6 +87,8 @@ def read_export(source: Path, options: ImportOptions) -> BarRecording:
             "licence": options.licence,
         },
     )
+    check(bars, source.name)
+    return bars
 
 
 def _text(source: Path) -> str:

@@ -61,7 +61,8 @@ class Series:
         self._feed = feed
         self._clock = clock
         self._scale = feed.spec.scale
-        self._whole: dict[int, Rates] = {}
+        # Beside the rows their times alone: searching a field inside rows would copy it each time.
+        self._whole: dict[int, tuple[Rates, Int64s]] = {}
         self._by_block: dict[tuple[int, int], Rates] = {}
 
     def last(self, timeframe: int, now_ms: int, start_pos: int, count: int) -> Rates:
@@ -111,17 +112,18 @@ class Series:
         now_server = np.array([self._clock.to_server(now_ms)], dtype=np.int64)
         forming_s = int(period_starts(now_server, timeframe)[0]) // 1000
         if self._is_coarse(timeframe):
-            rows = self._coarse(timeframe)
-            start = int(np.searchsorted(rows["time"], self._server_s(since_ms)))
-        else:
-            rows, start = self._fine(timeframe, since_ms, now_ms), 0
-        return rows[start : int(np.searchsorted(rows["time"], forming_s))]
+            rows, times = self._coarse(timeframe)
+            start, stop = np.searchsorted(times, (self._server_s(since_ms), forming_s))
+            return rows[int(start) : int(stop)]
+        rows = self._fine(timeframe, since_ms, now_ms)
+        return rows[: int(np.searchsorted(rows["time"], forming_s))]
 
-    def _coarse(self, timeframe: int) -> Rates:
-        rows = self._whole.get(timeframe)
-        if rows is None:
-            rows = self._whole[timeframe] = self._aggregate(self._feed.base, timeframe)
-        return rows
+    def _coarse(self, timeframe: int) -> tuple[Rates, Int64s]:
+        known = self._whole.get(timeframe)
+        if known is None:
+            rows = self._aggregate(self._feed.base, timeframe)
+            known = self._whole[timeframe] = (rows, rows["time"].copy())
+        return known
 
     def _fine(self, timeframe: int, since_ms: int, upto_ms: int) -> Rates:
         first = max(since_ms, self._feed.first_ms) // BLOCK_MS

@@ -5,17 +5,10 @@ from typing import Any
 from dtms.terminal.simulated.constants import MT5
 from dtms.terminal.simulated.feed import Quote
 from dtms.terminal.simulated.grid import to_lots, to_money, to_price
+from dtms.terminal.simulated.infos import AccountInfo, SymbolInfo, TerminalInfo
 from dtms.terminal.simulated.records import Deal, Order, Position
 from dtms.terminal.simulated.spec import SymbolSpec
-from dtms.terminal.simulated.structs import (
-    AccountInfo,
-    SymbolInfo,
-    TerminalInfo,
-    Tick,
-    TradeDeal,
-    TradeOrder,
-    TradePosition,
-)
+from dtms.terminal.simulated.structs import Tick, TradeDeal, TradeOrder, TradePosition
 from dtms.terminal.simulated.world import World
 
 BUILD = 5370
