@@ -13,6 +13,7 @@ from dtms.adapters.links import Link
 from dtms.domain.errors import BrokerUnavailable, OutcomeUnknown
 
 Monotonic = Callable[[], float]
+_STEP_POLL_S = 0.01
 
 
 def _wall_ms() -> int:
@@ -45,7 +46,7 @@ class SystemClock:
 
 
 class TerminalClock:
-    """Market time is what the gateway's terminal says, carried by the monotonic clock times its rate.
+    """Market time is what the gateway's terminal says, carried by the monotonic clock times its rate (0 when stepped).
 
     ``synchronise`` must have succeeded once before ``market_ms`` is asked. It is repeated at a sleep when the last one
     is older than ``resync_s``; a reading that lies behind holds market time still until it has caught up.
@@ -101,7 +102,13 @@ class TerminalClock:
 
     async def sleep_market(self, seconds: float) -> None:
         await self._resync_when_due()
-        await asyncio.sleep(seconds / self.rate)
+        if self.rate > 0:
+            await asyncio.sleep(seconds / self.rate)
+            return
+        until_ms = self.market_ms() + round(seconds * 1000)
+        while self.market_ms() < until_ms:
+            await asyncio.sleep(_STEP_POLL_S)
+            await self.synchronise()
 
     async def sleep_machine(self, seconds: float) -> None:
         await self._resync_when_due()
@@ -144,7 +151,12 @@ class SimulationClock:
         return _wall_ms()
 
     async def sleep_market(self, seconds: float) -> None:
-        await asyncio.sleep(seconds / self._simulation.rate)
+        if self._simulation.rate > 0:
+            await asyncio.sleep(seconds / self._simulation.rate)
+            return
+        until_ms = self.market_ms() + round(seconds * 1000)
+        while self.market_ms() < until_ms:  # somebody steps this clock
+            await asyncio.sleep(_STEP_POLL_S)
 
     async def sleep_machine(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -153,8 +165,10 @@ class SimulationClock:
 class LoopClock:
     """All three times are those of the running loop, from ``start_ms`` on: with a virtual loop, weeks pass in seconds.
 
-    It serves a simulated terminal as its clock too (``now_ms``), so that both see one time.
+    It serves a simulated terminal as its clock too (``now_ms`` and ``rate``), so that both see one time.
     """
+
+    rate = 1.0
 
     def __init__(self, start_ms: int, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self._start_ms = start_ms

@@ -91,8 +91,10 @@ class Gateway:
         return {"value": value, "last_error": self._terminal.last_error(), "instance": self.instance}
 
     def shutdown(self) -> None:
-        """Let go of the terminal."""
+        """Let go of the terminal; a simulated one writes its journal to the end."""
         self._terminal.ask("shutdown")
+        if self._terminal.simulation is not None:
+            self._terminal.simulation.close()
 
     def _dispatch(self, request: Message) -> Any:
         name = request.get("call")
