@@ -1,0 +1,94 @@
+"""One envelope for every refusal: what the routes, the engine, the framework and the store can raise, as a table."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, Final
+
+import structlog
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from dtms.domain.errors import BrokerUnavailable, Misconfigured, StoreFailed
+from dtms.domain.facts import Json
+from dtms.execute.service import Refused
+from dtms.server.answers import ErrorCode, Problem, problem_answer
+from dtms.server.correlation import correlation_id
+
+_HTTP_CODES: Final[Mapping[int, tuple[ErrorCode, str]]] = {
+    400: (ErrorCode.INVALID_REQUEST, "The request could not be read."),
+    403: (ErrorCode.FORBIDDEN, "This is not allowed."),
+    404: (ErrorCode.NOT_FOUND, "There is nothing at this path."),
+    405: (ErrorCode.METHOD_NOT_ALLOWED, "This path does not answer this method."),
+    413: (ErrorCode.TOO_LARGE, "The body is larger than 64 KiB."),
+    415: (ErrorCode.UNSUPPORTED_MEDIA_TYPE, "The body must be JSON."),
+}
+
+_log = structlog.get_logger("dtms.server")
+
+
+def invalid(errors: Iterable[Mapping[str, Any]], *, status: int = 422) -> Problem:
+    """Turn validation errors into one problem with an entry per field; values are not repeated."""
+    fields: list[Json] = [
+        {"field": _field(error["loc"]), "message": _words(str(error["msg"])), "rule": str(error["type"])}
+        for error in errors
+    ]
+    first = fields[0] if fields else None
+    message = f"{first['field']}: {first['message']}." if isinstance(first, dict) else "The request is invalid."
+    return Problem(ErrorCode.INVALID_REQUEST, message, {"fields": fields}, status=status)
+
+
+def _field(location: Iterable[int | str]) -> str:
+    parts = [str(part) for part in location if part not in ("body", "query", "path")]
+    return ".".join(parts) or "body"
+
+
+def _words(message: str) -> str:
+    return message.removeprefix("Value error, ").replace("Input should be", "must be")
+
+
+def _of_http(error: HTTPException) -> Problem:
+    code, message = _HTTP_CODES.get(error.status_code, (ErrorCode.INVALID_REQUEST, "The request was refused."))
+    return Problem(code, message, status=error.status_code)
+
+
+def _of_refusal(error: Refused) -> Problem:
+    return Problem(ErrorCode(error.code.value), error.message, error.details)
+
+
+def _of_store(_: StoreFailed) -> Problem:
+    return Problem(ErrorCode.NOT_READY, "The store does not answer; nothing was changed.")
+
+
+def _of_broker(_: BrokerUnavailable) -> Problem:
+    return Problem(ErrorCode.NOT_READY, "The broker does not answer; nothing was changed.")
+
+
+_TRANSLATIONS: Final[Mapping[type[Exception], Callable[[Any], Problem]]] = {
+    Problem: lambda error: error,
+    Refused: _of_refusal,
+    RequestValidationError: lambda error: invalid(error.errors()),
+    HTTPException: _of_http,
+    StoreFailed: _of_store,
+    BrokerUnavailable: _of_broker,
+    Misconfigured: lambda error: Problem(ErrorCode.INVALID_REQUEST, str(error)),
+    # What nobody expected. Its traceback goes to the log; the answer says nothing of the inside.
+    Exception: lambda _: Problem(ErrorCode.INTERNAL, "Something went wrong inside; the log has the details."),
+}
+
+
+def install(app: FastAPI) -> None:
+    """Answer everything that can be raised with the envelope."""
+    for raised, translate in _TRANSLATIONS.items():
+        app.add_exception_handler(raised, _handler(translate))
+
+
+def _handler(translate: Callable[[Any], Problem]) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def handle(request: Request, error: Exception) -> Response:
+        problem = translate(error)
+        _log.info("request_refused", path=request.url.path, status=problem.status, error=problem.code.value)
+        headers = error.headers if isinstance(error, HTTPException) and error.headers else {}
+        return problem_answer(problem, correlation_id(request), headers)
+
+    return handle

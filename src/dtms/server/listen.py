@@ -1,0 +1,80 @@
+"""The listening socket, and the HTTP protocol over it."""
+
+import socket
+from ipaddress import ip_address
+from typing import Any, Final
+
+from pydantic_core import to_json
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from dtms.domain.errors import Misconfigured
+from dtms.server.answers import ErrorCode, Problem, envelope
+
+_BACKLOG: Final = 1024
+
+
+def refuse_exposed(host: str) -> None:
+    """Refuse to listen beyond this machine.
+
+    Raises:
+        Misconfigured: for a host that is not loopback; without API keys anybody could trade.
+    """
+    if host.lower() == "localhost":
+        return
+    try:
+        is_loopback = ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        is_loopback = False
+    if not is_loopback:
+        raise Misconfigured(
+            f"api.host = {host}: without API keys only a loopback address is allowed (127.0.0.1, ::1, localhost); "
+            "set DTMS_API_HOST"
+        )
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Bind and return the listening socket; port 0 takes a free one.
+
+    Raises:
+        Misconfigured: when the port is taken, or the address is not a loopback address of this machine.
+    """
+    refuse_exposed(host)
+    family, kind, protocol, _, address = _resolved(host, port)
+    bound = socket.socket(family, kind, protocol)
+    # On Windows SO_REUSEADDR would let a second server share the port; elsewhere it only skips the wait after a stop.
+    option = getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)
+    bound.setsockopt(socket.SOL_SOCKET, option, 1)
+    try:
+        bound.bind(address)
+        bound.listen(_BACKLOG)
+    except OSError as error:
+        bound.close()
+        raise Misconfigured(
+            f"api.port = {port}: cannot listen on {host}:{port} ({error.strerror or error}); another server may be "
+            "running there: stop it, or choose another port with DTMS_API_PORT"
+        ) from None
+    bound.setblocking(False)
+    return bound
+
+
+def _resolved(host: str, port: int) -> tuple[Any, ...]:
+    try:
+        return socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise Misconfigured(f"api.host = {host}: no such address ({error.strerror or error})") from None
+
+
+class EnvelopeProtocol(HttpToolsProtocol):
+    """HTTP/1.1 with the envelope also for what is not valid HTTP and so never reaches the application."""
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the base class's signature
+        """Answer 400 and close."""
+        found = str(self.config.app.make_id())  # type: ignore[union-attr]
+        problem = Problem(ErrorCode.INVALID_REQUEST, "The request is not valid HTTP.", status=400)
+        body = to_json(envelope(problem, found))
+        head = (
+            "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(body)}\r\nx-correlation-id: {found}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode("ascii") + body)
+        self.transport.close()

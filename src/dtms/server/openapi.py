@@ -1,0 +1,78 @@
+"""The OpenAPI 3.1 document: what FastAPI knows of the routes, the bodies and answers of the table, and examples.
+
+The examples are made by the read models themselves from a sample trade, so they cannot fall behind them.
+"""
+
+from typing import TYPE_CHECKING, Any, Final
+
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from dtms.server.examples import error_example, examples
+
+if TYPE_CHECKING:
+    from dtms.server.app import App
+    from dtms.server.routes.table import Row
+
+_REF: Final = "#/components/schemas/{model}"
+
+
+def describe(app: "App") -> dict[str, Any]:
+    """Return the document."""
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        description=app.description,
+        routes=app.routes,
+        openapi_version="3.1.0",
+    )
+    models = {m for row in app.rows for m in (row.answer, row.body) if m is not None}
+    _, schemas = models_json_schema([(m, "validation") for m in sorted(models, key=_name)], ref_template=_REF)
+    components = document.setdefault("components", {}).setdefault("schemas", {})
+    components |= schemas["$defs"]
+    for unused in ("HTTPValidationError", "ValidationError"):
+        components.pop(unused, None)
+    for row in app.rows:
+        if row.answer is not None:
+            _complete(document["paths"][row.path][row.method.lower()], row)
+    return document
+
+
+def _name(model: type[BaseModel]) -> str:
+    return model.__name__
+
+
+def _complete(operation: dict[str, Any], row: "Row") -> None:
+    sample = examples().get(row.path)
+    responses = operation["responses"]
+    if row.answer is not None:
+        responses["200"] = {"description": "Done.", "content": _content(row.answer, sample)}
+    if row.body is not None:
+        request = examples().get(f"{row.path} request", {})
+        required = row.body.__name__ in ("EnableRequest", "ModeRequest")
+        operation["requestBody"] = {"required": required, "content": _content(row.body, request)}
+    for status, response in responses.items():
+        if status != "200":
+            response["description"] = _DESCRIPTIONS.get(status, "Refused.")
+            response["content"]["application/json"]["example"] = error_example(int(status))
+
+
+def _content(model: type[BaseModel], example: Any) -> dict[str, Any]:
+    content: dict[str, Any] = {"schema": {"$ref": _REF.format(model=_name(model))}}
+    if example is not None:
+        content["example"] = example
+    return {"application/json": content}
+
+
+_DESCRIPTIONS: Final = {
+    "400": "The body is not JSON in UTF-8.",
+    "403": "A foreign Host or Origin.",
+    "404": "Not registered, or not at the broker.",
+    "409": "Owned by another manager, or contradicting what is known.",
+    "413": "The body is larger than 64 KiB.",
+    "415": "The Content-Type is not JSON.",
+    "422": "A field breaks its rule; one entry per field.",
+    "500": "Something went wrong inside, or initialisation failed.",
+    "503": "Not ready; ask again after Retry-After.",
+}
