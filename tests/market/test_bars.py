@@ -332,3 +332,13 @@ def test_a_book_kept_in_step_through_two_weeks_is_never_called_stale() -> None:
         if reason := book.is_stale(now_ms, 300.0):
             stale.append(reason)
     assert stale == []
+
+
+def test_a_span_that_was_answered_without_ticks_is_not_asked_for_again() -> None:
+    now_ms = MONDAY_MS + 72 * 3_600_000
+    book = BarBook("XAUUSD")
+    nothing = FlowBars(time_ms=np.array([], dtype=np.int64), signed=np.array([]), total=np.array([]))
+    book.merge_flow(nothing, now_ms)
+    assert book.flow() is None
+    assert book.needs_flow(now_ms) is None
+    assert book.needs_flow(now_ms + M5_MS) == (now_ms, now_ms + M5_MS)

@@ -29,6 +29,7 @@ class BarBook:
         self._answered_ms = dict.fromkeys(_KEEP, 0)
         self._torn: set[Timeframe] = set()
         self._flow: FlowBars | None = None
+        self._flow_until_ms = 0
         self._hours = TradingHours.always()
         self._hours_until_ms = 0
         self._closed_since_ms = 0
@@ -135,8 +136,9 @@ class BarBook:
             self._spread = (last, _median_spread(self.m15()) or _median_spread(self.m5()))
         return self._spread[1]
 
-    def merge_flow(self, fetched: FlowBars) -> None:
-        """Take over signed ticks; what overlaps is replaced, what is older than a day and a bit is dropped."""
+    def merge_flow(self, fetched: FlowBars, until_ms: int = 0) -> None:
+        """Take over signed ticks, asked for up to ``until_ms``; what overlaps is replaced, what is old is dropped."""
+        self._flow_until_ms = max(self._flow_until_ms, until_ms)
         if len(fetched) == 0:
             return
         if self._flow is not None:
@@ -151,7 +153,7 @@ class BarBook:
     def needs_flow(self, now_ms: int) -> tuple[int, int] | None:
         """Return the span ``[from, to)`` of closed M5 bars whose ticks are not known yet; None when there is none."""
         until = Timeframe.M5.floor_ms(now_ms)
-        since = until - _FLOW_MS
+        since = max(until - _FLOW_MS, self._flow_until_ms)
         if self._flow is not None:
             since = max(since, int(self._flow.time_ms[-1]) + Timeframe.M5.ms)
         return (since, until) if since < until else None

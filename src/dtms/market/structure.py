@@ -9,6 +9,8 @@ known, counts as BOS. A break is undone by a close back beyond its level.
 
 from dataclasses import dataclass
 from enum import StrEnum
+from operator import itemgetter
+from typing import NamedTuple
 
 import numpy as np
 
@@ -44,8 +46,7 @@ class LatestBreak:
     undone: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Event:
+class _Event(NamedTuple):
     """A break by its row in the window."""
 
     row: int
@@ -80,10 +81,13 @@ def _events(
     rows = np.arange(first, len(close))
     latest = np.searchsorted(swings, rows - side_bars, side="right") - 1
     beyond = np.flatnonzero(close[first:] - extremes[swings[latest]] >= margin[first:])
-    broken, at = np.unique(latest[beyond], return_index=True)
+    broken = latest[beyond]
+    firsts = np.flatnonzero(np.diff(broken, prepend=-1))  # rising, so the first of each run
+    rows, sources = first + beyond[firsts], swings[broken[firsts]]
+    levels = (side.sign * extremes[sources]).tolist()
     return [
-        _Event(first + int(beyond[i]), int(swings[s]), side, side.sign * float(extremes[swings[s]]))
-        for s, i in zip(broken.tolist(), at.tolist(), strict=True)
+        _Event(row, source, side, level)
+        for row, source, level in zip(rows.tolist(), sources.tolist(), levels, strict=True)
     ]
 
 
@@ -93,7 +97,7 @@ def _all_events(bars: Bars, margin: Floats, side_bars: int) -> list[_Event]:
     up = _events(swing_rows(bars.high, side_bars), bars.high, bars.close, margin, side_bars=side_bars, side=Side.LONG)
     down = _events(swing_rows(low, side_bars), low, -bars.close, margin, side_bars=side_bars, side=Side.SHORT)
     events: dict[int, _Event] = {}
-    for event in sorted(up + down, key=lambda e: (e.row, e.swing_row)):
+    for event in sorted(up + down, key=itemgetter(0, 1)):
         events[event.row] = event
     return list(events.values())
 
