@@ -137,11 +137,16 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How one action ended; ``wait`` marks a failure that waits for its cause to end and is not counted."""
+    """How one action ended.
+
+    ``wait`` marks a failure that waits for its cause to end and is not counted; ``again`` one that may be decided anew at
+    once on a fresh look.
+    """
 
     ending: Ending
     reason: str
     wait: bool = False
+    again: bool = False
     retcode: int | None = None
     price: float | None = None
     volume: Decimal | None = None

@@ -95,7 +95,6 @@ class Machine:
     hedges: int = 0
     """Hedges opened in the trade's life."""
     readds: int = 0
-    stale_checks: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

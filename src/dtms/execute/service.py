@@ -138,7 +138,7 @@ class RefusalCode(StrEnum):
     HALTED = "halted"
 
 
-class Refused(Exception):  # noqa: N818 - it says what was done, as the domain's errors do
+class Refused(Exception):
     """A request was refused; nothing changed."""
 
     def __init__(self, code: RefusalCode, message: str, details: Mapping[str, Json] | None = None) -> None:

@@ -77,6 +77,10 @@ class Broker(Protocol):
         """Read account, positions, orders and the quotes of ``symbols`` in one gateway call."""
         ...
 
+    async def positions(self, tickets: Sequence[int]) -> Mapping[int, Position]:
+        """Look up single positions by ticket in one gateway call; one that the broker has not is missing."""
+        ...
+
     async def quotes(self, symbols: Iterable[str]) -> Mapping[str, Tick]:
         """Read the newest quote of each symbol in one gateway call."""
         ...
@@ -91,6 +95,10 @@ class Broker(Protocol):
 
     async def instrument(self, symbol: str) -> Instrument | None:
         """Return the symbol's specification and see to it that it is quoted; None for a symbol the broker has not."""
+        ...
+
+    def forget(self, symbol: str) -> None:
+        """Read the symbol's specification anew the next time it is asked for."""
         ...
 
     async def deals(

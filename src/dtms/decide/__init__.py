@@ -1,0 +1,1 @@
+"""What should be done about it: pure functions from memory and snapshot to rows, actions and refusals."""

@@ -1,0 +1,76 @@
+"""The engine's right to act: the lease named ``engine``, renewed while working, its token announced to the gateway."""
+
+from dtms.domain.errors import Misconfigured, PermissionGone
+from dtms.ports.broker import Broker, Fence
+from dtms.ports.clock import Clock
+from dtms.ports.store import Lease, Store
+
+ENGINE = "engine"
+LEASE_S = 15.0
+RENEW_S = 5.0
+
+
+class EngineLease:
+    """Holds the ``engine`` lease; a seam at which leases per ticket will join."""
+
+    def __init__(self, store: Store, broker: Broker, clock: Clock, holder: str) -> None:
+        self._store = store
+        self._broker = broker
+        self._clock = clock
+        self._holder = holder
+        self._lease: Lease | None = None
+        self._fence: Fence | None = None
+
+    @property
+    def lease(self) -> Lease | None:
+        return self._lease
+
+    @property
+    def is_held(self) -> bool:
+        return self._lease is not None and self._clock.machine_s() < self._lease.expires_s
+
+    async def acquire(self, wait_s: float = LEASE_S + 1.0) -> Lease:
+        """Take the lease, waiting for a dead holder's to expire.
+
+        Raises:
+            Misconfigured: when another live process holds it.
+        """
+        deadline = self._clock.machine_s() + wait_s
+        while (lease := await self._store.acquire(ENGINE, self._holder, LEASE_S)) is None:
+            if self._clock.machine_s() >= deadline:
+                raise Misconfigured("another DTMS server holds the authority over this store; stop it first")
+            await self._clock.sleep_machine(0.5)
+        self._lease, self._fence = lease, None
+        return lease
+
+    async def renew(self) -> bool:
+        """Extend the lease; False when it was lost."""
+        if self._lease is None:
+            return False
+        self._lease = await self._store.renew(self._lease, LEASE_S)
+        if self._lease is None:
+            self._fence = None
+        return self._lease is not None
+
+    async def fence(self) -> Fence:
+        """Return what a send carries, announcing the token when the gateway does not know it yet.
+
+        Raises:
+            PermissionGone: when the lease is not held.
+            BrokerUnavailable: when the gateway does not answer.
+        """
+        if self._lease is None or not self.is_held:
+            raise PermissionGone("the engine's lease is not held")
+        if self._fence is None:
+            self._fence = await self._broker.announce(ENGINE, self._lease.token)
+        return self._fence
+
+    def forget_fence(self) -> None:
+        """Announce again before the next send: the gateway may be another instance."""
+        self._fence = None
+
+    async def release(self) -> None:
+        """Give the lease back."""
+        if self._lease is not None:
+            await self._store.release(self._lease)
+        self._lease = self._fence = None

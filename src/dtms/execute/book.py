@@ -1,0 +1,129 @@
+"""Memory of what is watched: a cache of the store's trades and of the broker's market, per symbol and per trade."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from dtms.decide.trade_state import Outlook
+from dtms.domain.actions import Intent
+from dtms.domain.market import Instrument, Side, Tick
+from dtms.domain.trade import State, Trade
+from dtms.market.bars import BarBook
+from dtms.market.view import MarketView
+
+
+@dataclass(slots=True, eq=False)
+class Watch:
+    """One trade under watch, and what is remembered of it only while the process lives."""
+
+    trade: Trade
+    last_fast_ms: int | None = None
+    last_deep_ms: int | None = None
+    last_deep_price: float | None = None
+    next_fast_ms: int = 0
+    guard_low: float = float("-inf")
+    """A closing price at or below it triggers a look at once."""
+    guard_high: float = float("inf")
+    last_action_ms: dict[str, int] = field(default_factory=dict)
+    held: str | None = None
+    noted: dict[str, str] = field(default_factory=dict)
+    """The last recorded reason per subject, so that a reason that stays is recorded once."""
+    cost_money: float | None = None
+    """Commission and fees of the opening deals, once they were read."""
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by whoever changes this trade."""
+    open_intents: dict[int, Intent] = field(default_factory=dict)
+    """Requests whose outcome is not known yet."""
+
+    @property
+    def ticket(self) -> int:
+        return self.trade.ticket
+
+
+@dataclass(slots=True, eq=False)
+class SymbolWatch:
+    """One symbol with open trades: its bars, its present view, its newest quote."""
+
+    name: str
+    instrument: Instrument
+    bars: BarBook
+    view: MarketView | None = None
+    tick: Tick | None = None
+    tick_changed_ms: int = 0
+    """Market time at which the quote last changed."""
+    outlooks: dict[Side, Outlook] = field(default_factory=dict)
+    """Of the present view, per side."""
+    stale: str | None = None
+    stale_checks: int = 0
+    watches: dict[int, Watch] = field(default_factory=dict)
+    band_low: dict[Side, float] = field(default_factory=dict)
+    """The highest ``guard_low`` of each side's trades: nothing is triggered while the price is above it."""
+    band_high: dict[Side, float] = field(default_factory=dict)
+
+    def reband(self) -> None:
+        """Recompute the band outside which a quote can trigger something."""
+        for side in Side:
+            of_side = [w for w in self.watches.values() if w.trade.side is side]
+            self.band_low[side] = max((w.guard_low for w in of_side), default=float("-inf"))
+            self.band_high[side] = min((w.guard_high for w in of_side), default=float("inf"))
+
+    def triggered(self, tick: Tick) -> Iterator[Watch]:
+        """Yield the trades whose guard levels the quote passed."""
+        for side in Side:
+            price = tick.closing(side)
+            if self.band_low.get(side, float("-inf")) < price < self.band_high.get(side, float("inf")):
+                continue
+            for watch in self.watches.values():
+                if watch.trade.side is side and not watch.guard_low < price < watch.guard_high:
+                    yield watch
+
+
+class Book:
+    """Every watched trade, by ticket and by symbol, and the family index."""
+
+    def __init__(self) -> None:
+        self.watches: dict[int, Watch] = {}
+        self.symbols: dict[str, SymbolWatch] = {}
+        self._family: dict[int, int] = {}
+
+    def add(self, trade: Trade, symbol: SymbolWatch) -> Watch:
+        """Watch a trade from now on."""
+        watch = Watch(trade=trade)
+        self.symbols[symbol.name] = symbol
+        self.watches[trade.ticket] = watch
+        symbol.watches[trade.ticket] = watch
+        self.index(trade)
+        return watch
+
+    def drop(self, ticket: int) -> None:
+        """End the watch over a trade; its symbol stays known."""
+        watch = self.watches.pop(ticket, None)
+        if watch is None:
+            return
+        self.symbols[watch.trade.symbol].watches.pop(ticket, None)
+        for member in watch.trade.members:
+            self._family.pop(member.ticket, None)
+
+    def update(self, trade: Trade) -> None:
+        """Replace the cached row after it was committed."""
+        watch = self.watches.get(trade.ticket)
+        if watch is not None:
+            watch.trade = trade
+            self.index(trade)
+
+    def index(self, trade: Trade) -> None:
+        for member in trade.members:
+            self._family[member.ticket] = trade.ticket
+
+    def family_of(self, ticket: int) -> int | None:
+        """Return the trade whose family a position belongs to."""
+        return self._family.get(ticket)
+
+    def active_symbols(self) -> list[SymbolWatch]:
+        return [s for s in self.symbols.values() if s.watches]
+
+    def by_state(self) -> dict[State, int]:
+        counts = dict.fromkeys(State, 0)
+        for watch in self.watches.values():
+            counts[watch.trade.machine.state] += 1
+        return counts

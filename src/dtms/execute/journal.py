@@ -1,0 +1,85 @@
+"""How facts are made: one place that stamps both times and words the common kinds."""
+
+from collections.abc import Mapping
+
+import structlog
+
+from dtms.domain.actions import Action, ClosePosition, Intent, MoveStop, OpenPosition, Outcome
+from dtms.domain.facts import Fact, FactKind, Json
+from dtms.domain.trade import Trade
+from dtms.ports.clock import Clock
+
+
+class Journal:
+    """Makes facts; storing them is the caller's business, because facts are committed with what they tell of."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def fact(
+        self,
+        kind: FactKind,
+        summary: str,
+        *,
+        trade: Trade | None = None,
+        details: Mapping[str, Json] | None = None,
+        correlation_id: str | None = None,
+    ) -> Fact:
+        """Make a fact of now."""
+        bound = structlog.contextvars.get_contextvars().get("correlation_id")
+        return Fact(
+            kind=kind,
+            ticket=trade.ticket if trade else None,
+            symbol=trade.symbol if trade else None,
+            market_ms=self._clock.market_ms(),
+            machine_ms=self._clock.wall_ms(),
+            summary=summary,
+            details=dict(details or {}),
+            correlation_id=correlation_id or bound,
+        )
+
+    def action(self, trade: Trade, intent: Intent, outcome: Outcome) -> Fact:
+        """Make the fact that tells how an action ended."""
+        return self.fact(
+            FactKind.ACTION,
+            f"{describe(intent.action)}: {outcome.ending.value.replace('_', ' ')}"
+            + (f" ({outcome.reason})" if outcome.reason else ""),
+            trade=trade,
+            details=action_details(intent, outcome),
+            correlation_id=intent.correlation_id,
+        )
+
+
+def describe(action: Action) -> str:
+    """Tell an action in words."""
+    match action:
+        case MoveStop():
+            was = "none" if action.expected_stop is None else f"{action.expected_stop:.10g}"
+            return f"stop of {action.symbol} #{action.position} from {was} to {action.stop:.10g}"
+        case ClosePosition():
+            return f"close {action.volume} of {action.expected_volume} lots of {action.symbol} #{action.position}"
+        case OpenPosition():
+            what = action.kind.value.replace("_", " ")
+            return f"{what}: {action.side.direction} {action.volume} lots of {action.symbol}, stop {action.stop:.10g}"
+
+
+def action_details(intent: Intent, outcome: Outcome) -> dict[str, Json]:
+    """Collect an action's figures under the journal's keys."""
+    action = intent.action
+    details: dict[str, Json] = {
+        "action": action.kind.value,
+        "success": outcome.ending.value == "done",
+        "ending": outcome.ending.value,
+        "reason": outcome.reason,
+        "intent": intent.number,
+        "retcode": outcome.retcode,
+        "price": outcome.price,
+        "volume": None if outcome.volume is None else float(outcome.volume),
+        "rule": intent.serves.rule if intent.serves else None,
+        "position": outcome.position if isinstance(action, OpenPosition) else action.position,
+    }
+    if isinstance(action, MoveStop):
+        details |= {"stop": action.stop, "old_stop": action.expected_stop}
+    if isinstance(action, OpenPosition):
+        details |= {"stop": action.stop, "side": action.side.direction}
+    return details

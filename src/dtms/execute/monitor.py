@@ -1,0 +1,347 @@
+"""The monitoring loop's one cycle: quotes, closed bars, who is due, fast checks, deep checks.
+
+A fast check looks at price and position; a deep check scores and steps. What reduces goes first: trades whose next row
+adds risk are stepped when all others were. One trade's failure is recorded and isolated to that trade.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+from typing import TypeVar
+
+import structlog
+
+from dtms.decide import trade_state
+from dtms.decide.defence import attached_stop, breakeven_price
+from dtms.decide.guards import observe_account
+from dtms.domain.errors import BrokerUnavailable, StoreFailed
+from dtms.domain.facts import Fact, FactKind
+from dtms.domain.market import Side, Tick
+from dtms.domain.prices import ZERO
+from dtms.domain.snapshot import Snapshot
+from dtms.domain.trade import Machine, Mode, State, Trade
+from dtms.execute.book import Book, SymbolWatch, Watch
+from dtms.execute.cycle import Cycle, Desk
+from dtms.execute.feeds import Feeds, Fresh
+from dtms.execute.presence import Presence
+from dtms.market.regime import Volatility
+from dtms.ports.store import Unit
+
+log = structlog.get_logger(__name__)
+
+SLICE = 128
+"""Trades between two moments at which the event loop may serve others."""
+NEVER = 2**62
+T = TypeVar("T")
+
+
+class Why(IntEnum):
+    """Why a trade is looked at; the higher wins."""
+
+    FAST = 1
+    SCHEDULED = 2
+    FAVOURABLE = 3
+    ADVERSE = 4
+
+
+@dataclass(slots=True)
+class Counts:
+    """What the monitor did since it was made."""
+
+    cycles: int = 0
+    fast: int = 0
+    deep: int = 0
+    failures: int = 0
+    last_check_ms: int | None = None
+    stale: dict[str, str] = field(default_factory=dict)
+
+
+class Monitor:
+    """Looks at every watched trade when it is due."""
+
+    def __init__(self, *, desk: Desk, book: Book, feeds: Feeds, cycle: Cycle, presence: Presence) -> None:
+        self._desk = desk
+        self._book = book
+        self._feeds = feeds
+        self._cycle = cycle
+        self._presence = presence
+        self._next_scan_ms = 0
+        self.counts = Counts()
+        self.broker_offset_ms = 0
+
+    def scan_soon(self) -> None:
+        """Look through all trades in the next cycle: one was added or changed."""
+        self._next_scan_ms = 0
+
+    async def run_cycle(self) -> None:
+        """Look once at everything that is due.
+
+        Raises:
+            BrokerUnavailable: when no sound answer was had; nothing was concluded from it.
+            StoreFailed: when a fact could not be kept.
+        """
+        symbols, settings = self._book.active_symbols(), self._desk.settings
+        if symbols:
+            await self._feeds.quotes(symbols)
+            fresh = await self._feeds.bars(symbols, settings)
+            due = self._due(symbols, fresh)
+            if due:
+                await self._look(symbols, due)
+        self.counts.cycles += 1
+        self.counts.last_check_ms = self._desk.clock.market_ms()
+
+    # --- who is due ------------------------------------------------------------------------------------------------
+
+    def _due(self, symbols: Sequence[SymbolWatch], fresh: Sequence[Fresh]) -> dict[int, Why]:
+        due: dict[int, Why] = {}
+        for symbol in symbols:
+            if symbol.tick is not None:
+                due.update((watch.ticket, Why.ADVERSE) for watch in symbol.triggered(symbol.tick))
+        for news in fresh:
+            self._due_to_news(news, due)
+        now = self._desk.clock.market_ms()
+        if now >= self._next_scan_ms:
+            self._scan(now, due)
+        return due
+
+    def _due_to_news(self, news: Fresh, due: dict[int, Why]) -> None:
+        """A closed M15 bar is for all; a turn on M5 for those that it concerns."""
+        against = {side: news.turned_against(side) for side in Side}
+        with_ = {side: news.turned_with(side) for side in Side}
+        for ticket, watch in news.symbol.watches.items():
+            side, state = watch.trade.side, self._machine(watch.trade).state
+            if against[side]:
+                due[ticket] = Why.ADVERSE
+            elif with_[side] and state is State.HEDGED and self._is_cool(watch):
+                due[ticket] = max(due.get(ticket, Why.FAST), Why.FAVOURABLE)
+            elif news.has_new_m15:
+                due[ticket] = max(due.get(ticket, Why.FAST), Why.SCHEDULED)
+
+    def _is_cool(self, watch: Watch) -> bool:
+        since = self._desk.clock.market_ms() - (watch.last_deep_ms or 0)
+        return since >= self._desk.settings.cadence.deep_cooldown_s * 1000
+
+    def _scan(self, now: int, due: dict[int, Why]) -> None:
+        """Find trades whose time has come, and when the next one's will."""
+        deep_ms, soonest = int(self._desk.settings.cadence.deep_s_max * 1000), NEVER
+        for ticket, watch in self._book.watches.items():
+            retry = watch.trade.retry
+            deep_at = (watch.last_deep_ms or -deep_ms) + deep_ms
+            if retry is not None:
+                deep_at = min(deep_at, max(retry.not_before_ms, (watch.last_fast_ms or 0) + 1000))
+            if deep_at <= now:
+                due[ticket] = max(due.get(ticket, Why.FAST), Why.SCHEDULED)
+                deep_at = now + 1000
+            if watch.next_fast_ms <= now:
+                due.setdefault(ticket, Why.FAST)
+            soonest = min(soonest, deep_at, max(watch.next_fast_ms, now + 1000))
+        self._next_scan_ms = soonest
+
+    # --- looking ---------------------------------------------------------------------------------------------------
+
+    async def _look(self, symbols: Sequence[SymbolWatch], due: dict[int, Why]) -> None:
+        snapshot = await self._desk.broker.snapshot([s.name for s in symbols])
+        self._feeds.take(symbols, snapshot.ticks)
+        await self._observe_account(snapshot)
+        cadence = self._desk.settings.cadence
+        facts = self._feeds.judge(symbols, cadence.stale_s, cadence.stale_checks_alert)
+        if facts:
+            await self._desk.store.commit(Unit(facts=facts))
+        self.counts.stale = {s.name: s.stale for s in symbols if s.stale}
+        await self.fast_pass(due, snapshot)
+        await self.deep_pass([t for t, why in due.items() if why > Why.FAST])
+        self._drop_finished(due)
+
+    async def _observe_account(self, snapshot: Snapshot) -> None:
+        desk, account = self._desk, snapshot.account
+        before = desk.rails
+        desk.rails = observe_account(
+            before,
+            now_ms=snapshot.taken_ms,
+            balance=account.balance,
+            equity=account.equity,
+            settings=desk.settings.rails,
+            broker_offset_ms=self.broker_offset_ms,
+        )
+        sent, desk.executor.requests = desk.executor.requests, 0
+        if sent:
+            desk.rails = replace(desk.rails, requests_today=desk.rails.requests_today + sent)
+        if replace(desk.rails, equity=None) != replace(before, equity=None):
+            await desk.store.commit(Unit(rails=desk.rails.as_json()))
+
+    # --- fast ------------------------------------------------------------------------------------------------------
+
+    async def fast_pass(self, tickets: Iterable[int], snapshot: Snapshot) -> None:
+        """Check price and position of the trades that are due."""
+        armed: list[tuple[Watch, Trade, Fact]] = []
+        for index, ticket in enumerate(tickets):
+            if index % SLICE == SLICE - 1:
+                await asyncio.sleep(0)
+            watch = self._book.watches.get(ticket)
+            if watch is None:
+                continue
+            if (news := await self._isolated(watch, self._fast(watch, snapshot))) is not None:
+                armed.append(news)
+        if armed:
+            await self._desk.store.commit(Unit(trades=[t for _, t, _ in armed], facts=[f for _, _, f in armed]))
+            for watch, trade, _ in armed:
+                watch.trade = trade
+
+    async def _fast(self, watch: Watch, snapshot: Snapshot) -> tuple[Watch, Trade, Fact] | None:
+        symbol, now = self._book.symbols[watch.trade.symbol], self._desk.clock.market_ms()
+        self.counts.fast += 1
+        watch.last_fast_ms, watch.next_fast_ms = now, now + self._fast_ms(watch, symbol)
+        await self._presence.check(watch, snapshot)
+        if watch.trade.volume == ZERO and watch.trade.is_active:
+            await self._cycle.step(watch, symbol, adding=True)
+            return None
+        if self._acts(watch):
+            await self._pending(watch, symbol)
+        return None if symbol.tick is None else self._arming(watch, symbol.tick, now)
+
+    def _acts(self, watch: Watch) -> bool:
+        return self._desk.mode_of(watch.trade) is Mode.AUTO and not self._desk.halted
+
+    async def _pending(self, watch: Watch, symbol: SymbolWatch) -> None:
+        """Do what waited for its moment outside the table's rows."""
+        trade = watch.trade
+        if trade.machine.breakeven_pending and self._beyond_breakeven(watch, symbol):
+            await self._cycle.move_pending_breakeven(watch, symbol)
+        if self._presence.surplus(trade) and not watch.open_intents:
+            await self._cycle.close_surplus(watch, symbol)
+        if trade.nominal_risk and trade.stop is None and self._desk.settings.protection.attach_stop:
+            await self._cycle.protect(watch, symbol, attached_stop)
+
+    def _beyond_breakeven(self, watch: Watch, symbol: SymbolWatch) -> bool:
+        tick, trade = symbol.tick, watch.trade
+        if tick is None:
+            return False
+        price = breakeven_price(trade, tick, symbol.instrument, watch.cost_money or 0.0)
+        clearance = symbol.instrument.stops_level + tick.spread
+        return (tick.closing(trade.side) - price) * trade.side.sign >= clearance
+
+    def _arming(self, watch: Watch, tick: Tick, now: int) -> tuple[Watch, Trade, Fact] | None:
+        trade = watch.trade
+        machine = self._machine(trade)
+        if machine.armed:
+            return None
+        reason = trade_state.armed(
+            machine,
+            age_min=(now - trade.opened_ms) / 60_000,
+            r_multiple=trade.r_multiple(tick.closing(trade.side)),
+            settings=self._desk.settings.protection,
+        )
+        if reason is None:
+            return None
+        fact = self._desk.journal.fact(FactKind.ARMED, f"armed: {reason}", trade=trade, details={"reason": reason})
+        armed = replace(machine, armed=True)
+        if self._desk.mode_of(trade) is Mode.AUTO:
+            return watch, replace(trade, machine=armed), fact
+        return watch, replace(trade, shadow=armed), fact
+
+    def _machine(self, trade: Trade) -> Machine:
+        return trade.machine if self._desk.mode_of(trade) is Mode.AUTO else trade.shadow or trade.machine
+
+    def _fast_ms(self, watch: Watch, symbol: SymbolWatch) -> int:
+        cadence, view = self._desk.settings.cadence, symbol.view
+        if watch.trade.machine.state is State.HEDGED:
+            return int(cadence.fast_hedged_s * 1000)
+        volatility = view.regime.volatility if view is not None else Volatility.NORMAL
+        seconds = {Volatility.HIGH: cadence.fast_high_volatility_s, Volatility.LOW: cadence.fast_flat_s}
+        return int(seconds.get(volatility, cadence.fast_s) * 1000)
+
+    # --- deep ------------------------------------------------------------------------------------------------------
+
+    async def deep_pass(self, tickets: Sequence[int]) -> None:
+        """Step every trade of ``tickets``; what adds risk comes after all that does not."""
+        adding: list[Watch] = []
+        touched: set[str] = set()
+        for index, ticket in enumerate(tickets):
+            if index % SLICE == SLICE - 1:
+                await asyncio.sleep(0)
+            watch = self._book.watches.get(ticket)
+            if watch is None:
+                continue
+            symbol = self._book.symbols[watch.trade.symbol]
+            touched.add(symbol.name)
+            if self._touch(watch, symbol) and await self._step(watch, symbol, adding=False):
+                adding.append(watch)
+        for watch in adding:
+            await self._step(watch, self._book.symbols[watch.trade.symbol], adding=True)
+        for name in touched:
+            self._book.symbols[name].reband()
+
+    def _touch(self, watch: Watch, symbol: SymbolWatch) -> bool:
+        """Note a deep check, set the trade's guard levels anew, and answer whether stepping it could do anything."""
+        trade, tick, now = watch.trade, symbol.tick, self._desk.clock.market_ms()
+        self.counts.deep += 1
+        watch.last_deep_ms = now
+        if tick is not None:
+            watch.last_deep_price = tick.closing(trade.side)
+            self._set_guards(watch, symbol, tick)
+        if tick is None or symbol.stale is not None or symbol.view is None:
+            watch.held = symbol.stale or "no quote yet"
+            return trade.volume == ZERO and trade.is_active
+        watch.held = None
+        machine = self._machine(trade)
+        if trade.retry is not None or trade.volume == ZERO or (machine.state is State.HEDGED and not trade.hedges):
+            return True
+        return trade_state.may_be_due(machine, symbol.outlooks[trade.side], now, self._desk.settings.protection)
+
+    def _set_guards(self, watch: Watch, symbol: SymbolWatch, tick: Tick) -> None:
+        """Set the prices at which this trade is looked at again at once."""
+        trade, cadence = watch.trade, self._desk.settings.cadence
+        sign, price = trade.side.sign, tick.closing(trade.side)
+        adverse = min(cadence.adverse_percent / 100.0 * price, cadence.adverse_r * trade.risk)
+        against = price - sign * adverse
+        levels = [level for level in self._levels_ahead(watch, symbol, tick) if (level - price) * sign > 0]
+        ahead = min(levels, key=lambda level: (level - price) * sign, default=sign * float("inf"))
+        watch.guard_low, watch.guard_high = (against, ahead) if sign > 0 else (ahead, against)
+
+    def _levels_ahead(self, watch: Watch, symbol: SymbolWatch, tick: Tick) -> Iterable[float]:
+        """Yield the prices in the trade's favour at which something is to be done: arming, breakeven, hedge stop."""
+        trade = watch.trade
+        machine, sign = self._machine(trade), trade.side.sign
+        if not machine.armed:
+            yield trade.entry + sign * self._desk.settings.protection.armed_r * trade.risk
+        if machine.breakeven_pending:
+            price = breakeven_price(trade, tick, symbol.instrument, watch.cost_money or 0.0)
+            yield price + sign * (symbol.instrument.stops_level + tick.spread)
+        for hedge in trade.hedges if machine.state is State.HEDGED else ():
+            if hedge.stop is not None:
+                yield hedge.stop
+
+    async def _step(self, watch: Watch, symbol: SymbolWatch, *, adding: bool) -> bool:
+        still_due = await self._isolated(watch, self._cycle.step(watch, symbol, adding=adding))
+        self._book.index(watch.trade)
+        return bool(still_due)
+
+    async def _isolated(self, watch: Watch, work: Awaitable[T]) -> T | None:
+        """Do one trade's work; what goes wrong is recorded and leaves the other trades alone."""
+        try:
+            async with watch.lock:
+                return await work
+        except (BrokerUnavailable, StoreFailed):
+            raise
+        except Exception as error:  # noqa: BLE001 - the edge of a trade's cycle: it records and isolates
+            await self._isolate(watch, error)
+            return None
+
+    async def _isolate(self, watch: Watch, error: Exception) -> None:
+        """Record what went wrong with one trade and let the others go on."""
+        self.counts.failures += 1
+        log.error("cycle_failed", ticket=watch.ticket, symbol=watch.trade.symbol, exc_info=error)
+        told = f"{type(error).__name__}: {error}"
+        fact = self._desk.journal.fact(
+            FactKind.CYCLE_FAILED, f"this trade's cycle failed: {told}", trade=watch.trade, details={"alert": "ERROR"}
+        )
+        trade = replace(watch.trade, needs_attention=f"its cycle failed: {told}")
+        await self._desk.store.commit(Unit(trades=(trade,), facts=(fact,)))
+        watch.trade = trade
+
+    def _drop_finished(self, due: Iterable[int]) -> None:
+        for ticket in list(due):
+            watch = self._book.watches.get(ticket)
+            if watch is not None and not watch.trade.is_active:
+                self._book.drop(ticket)

@@ -1,0 +1,236 @@
+"""Registration: requests that wait together share one look at the broker and one commit.
+
+The broker fills what a request leaves out and wins where they differ, but for symbol and direction: contradicting those
+is a conflict. A registration answered is a trade durably stored; a repeated one changes nothing.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from dtms.domain.errors import AlreadyStored, BrokerUnavailable, StoreFailed
+from dtms.domain.facts import FactKind, Json
+from dtms.domain.position import Position
+from dtms.domain.trade import Machine, Owner, State, Trade
+from dtms.execute.book import Book, SymbolWatch
+from dtms.execute.cycle import Desk
+from dtms.execute.feeds import Feeds
+from dtms.execute.service import RefusalCode, Refused, Registered, Registration
+from dtms.ports.store import Unit
+
+FALLBACK_RISK_SHARE = 0.005
+"""Nominal R as a share of the price while not even ATR is known."""
+
+
+@dataclass(slots=True)
+class Waiting:
+    """One request and where its answer goes."""
+
+    request: Registration
+    answer: asyncio.Future[Registered]
+
+
+class Registrar:
+    """Registers trades; one batch at a time, so that concurrent requests for one ticket make one trade."""
+
+    def __init__(self, desk: Desk, book: Book, feeds: Feeds) -> None:
+        self._desk = desk
+        self._book = book
+        self._feeds = feeds
+        self._waiting: list[Waiting] = []
+        self._worker: asyncio.Task[None] | None = None
+
+    async def register(self, request: Registration) -> Registered:
+        """Register one trade durably.
+
+        Raises:
+            Refused: with the code and the reason; nothing changed.
+            BrokerUnavailable: when the broker could not be asked.
+            StoreFailed: when it could not be kept.
+        """
+        waiting = Waiting(request, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        if self._worker is None or self._worker.done():
+            self._worker = asyncio.create_task(self._work())
+        return await waiting.answer
+
+    async def _work(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            try:
+                await self._answer(batch)
+            except (BrokerUnavailable, StoreFailed) as error:
+                for waiting in batch:
+                    if not waiting.answer.done():
+                        waiting.answer.set_exception(error)
+
+    async def _answer(self, batch: Sequence[Waiting]) -> None:
+        tickets = list({w.request.ticket for w in batch if w.request.ticket not in self._book.watches})
+        positions = await self._desk.broker.positions(tickets) if tickets else {}
+        stored = {t.ticket: t for t in await self._stored(tickets)}
+        new: dict[int, tuple[Trade, SymbolWatch]] = {}
+        answers: list[tuple[Waiting, Registered]] = []
+        for waiting in batch:
+            try:
+                answers.append((waiting, await self._one(waiting.request, positions, stored, new)))
+            except Refused as refused:
+                if not waiting.answer.done():
+                    waiting.answer.set_exception(refused)
+        await self._keep(new)
+        for waiting, registered in answers:
+            if not waiting.answer.done():
+                waiting.answer.set_result(registered)
+
+    async def _stored(self, tickets: Sequence[int]) -> Sequence[Trade]:
+        """Find rows of trades that are known but not watched: closed ones, and those disabled by hand."""
+        if not tickets:
+            return ()
+        every = frozenset(State)
+        return (await self._desk.store.trades(states=every, tickets=tickets, limit=len(tickets))).trades
+
+    async def _one(
+        self,
+        request: Registration,
+        positions: Mapping[int, Position],
+        stored: Mapping[int, Trade],
+        new: dict[int, tuple[Trade, SymbolWatch]],
+    ) -> Registered:
+        watch = self._book.watches.get(request.ticket)
+        known = watch.trade if watch is not None else new[request.ticket][0] if request.ticket in new else None
+        if known is not None:
+            return _repeated(request, known)
+        position = positions.get(request.ticket)
+        if position is None:
+            details: dict[str, Json] = {"ticket": request.ticket}
+            raise Refused(RefusalCode.POSITION_NOT_FOUND, f"The broker has no position {request.ticket}.", details)
+        self._refuse_family(position)
+        _refuse_contradiction(request, position.symbol, position.side.direction)
+        symbol = await self._feeds.symbol(position.symbol)
+        if symbol is None:
+            raise Refused(
+                RefusalCode.INVALID, f"The broker does not know {position.symbol}.", {"symbol": position.symbol}
+            )
+        trade = await self._trade(request, position, symbol, stored.get(request.ticket))
+        new[trade.ticket] = (trade, symbol)
+        return Registered(trade=trade, already_registered=False, adjusted=_adjusted(request, trade))
+
+    def _refuse_family(self, position: Position) -> None:
+        """A position that dtms opened belongs to the trade that it protects."""
+        of = self._book.family_of(position.ticket)
+        ours = self._desk.broker.intent_of(position.magic) is not None
+        if of is not None or ours:
+            whose = f"trade {of}" if of is not None else "a trade that dtms manages"
+            message = f"Position {position.ticket} was opened by dtms for {whose}; it is no trade of its own."
+            raise Refused(RefusalCode.CONFLICT, message, {"ticket": position.ticket, "trade": of})
+
+    async def _trade(
+        self, request: Registration, position: Position, symbol: SymbolWatch, before: Trade | None
+    ) -> Trade:
+        """Make the trade's row; one that was disabled by hand comes back HEALTHY with the R it had."""
+        login, server = self._desk.account
+        if before is not None and before.disabled and before.identifier == position.identifier:
+            risk, nominal, initial_stop = before.risk, before.nominal_risk, before.initial_stop
+            initial_volume = before.initial_volume
+        else:
+            risk, nominal = await self._risk(position, symbol)
+            initial_stop, initial_volume = position.stop, position.volume
+        return Trade(
+            ticket=position.ticket,
+            identifier=position.identifier,
+            login=login,
+            server=server,
+            symbol=position.symbol,
+            side=position.side,
+            entry=position.entry,
+            initial_volume=initial_volume,
+            initial_stop=initial_stop,
+            risk=risk,
+            nominal_risk=nominal,
+            registered_ms=self._desk.clock.market_ms(),
+            opened_ms=position.opened_ms,
+            volume=position.volume,
+            stop=position.stop,
+            target=position.target,
+            closed_by_dtms=before.closed_by_dtms if before is not None and before.disabled else Decimal(0),
+            machine=Machine(entered_ms=self._desk.clock.market_ms()),
+            owner=Owner.DTMS,
+            mode=request.mode,
+            strategy_type=request.strategy_type,
+            alongside=request.alongside,
+            version=before.version + 1 if before is not None else 0,
+        )
+
+    async def _risk(self, position: Position, symbol: SymbolWatch) -> tuple[float, bool]:
+        """R: from entry to stop, or a nominal 1.5 ATR(14, M15) for a trade that came without one."""
+        if position.stop is not None and position.stop != position.entry:
+            return abs(position.entry - position.stop), False
+        if symbol.view is None:
+            await self._feeds.bars([symbol], self._desk.settings)
+        if symbol.view is None:
+            return position.entry * FALLBACK_RISK_SHARE, True
+        return self._desk.settings.protection.nominal_risk_atr * symbol.view.atr_m15, True
+
+    async def _keep(self, new: Mapping[int, tuple[Trade, SymbolWatch]]) -> None:
+        """Commit every new trade, each as a unit of its own, together."""
+        kept = [self._keep_one(trade, symbol) for trade, symbol in new.values()]
+        if kept:
+            await asyncio.gather(*kept)
+
+    async def _keep_one(self, trade: Trade, symbol: SymbolWatch) -> None:
+        alert: Json = "WARNING" if trade.nominal_risk else None
+        by = "the watcher" if trade.by_watcher else "request"
+        summary = f"{trade.symbol} {trade.side.direction} {trade.volume} lots is protected, R {trade.risk:.6g}"
+        if trade.nominal_risk:
+            summary += " (nominal: the position has no stop, so nothing at the broker protects it)"
+        fact = self._desk.journal.fact(FactKind.REGISTERED, summary, trade=trade, details={"by": by, "alert": alert})
+        try:
+            await self._desk.store.commit(Unit(create=(trade,), facts=(fact,)))
+        except AlreadyStored:
+            return  # another process was first; recovery will watch it
+        self._book.add(trade, symbol)
+
+    async def adopt(self, positions: Sequence[Position]) -> list[Trade]:
+        """Register positions that nobody owns."""
+        adopted: list[Trade] = []
+        for position in positions:
+            symbol = await self._feeds.symbol(position.symbol)
+            if symbol is None or position.ticket in self._book.watches:
+                continue
+            trade = await self._trade(Registration(ticket=position.ticket), position, symbol, None)
+            trade = replace(trade, by_watcher=True)
+            await self._keep_one(trade, symbol)
+            adopted.append(trade)
+        return adopted
+
+
+def _repeated(request: Registration, trade: Trade) -> Registered:
+    _refuse_contradiction(request, trade.symbol, trade.side.direction)
+    return Registered(trade=trade, already_registered=True, adjusted=_adjusted(request, trade))
+
+
+def _refuse_contradiction(request: Registration, symbol: str, direction: str) -> None:
+    for name, sent, has in (
+        ("symbol", request.symbol, symbol),
+        ("direction", request.side.direction if request.side else None, direction),
+    ):
+        if sent is not None and sent != has:
+            message = f"Position {request.ticket} is {has}, not {sent}."
+            raise Refused(
+                RefusalCode.CONFLICT, message, {"ticket": request.ticket, name: {"sent": sent, "broker": has}}
+            )
+
+
+def _adjusted(request: Registration, trade: Trade) -> dict[str, Json]:
+    """List what was sent and not used."""
+    pairs: tuple[tuple[str, float | Decimal | None, float | Decimal | None], ...] = (
+        ("entry", request.entry, trade.entry),
+        ("volume", request.volume, trade.volume),
+        ("stop_loss", request.stop, trade.stop),
+        ("take_profit", request.target, trade.target),
+    )
+    return {
+        name: {"sent": float(sent), "used": None if used is None else float(used)}
+        for name, sent, used in pairs
+        if sent is not None and (used is None or float(sent) != float(used))
+    }
