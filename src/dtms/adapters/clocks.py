@@ -156,7 +156,7 @@ class SimulationClock:
             return
         until_ms = self.market_ms() + round(seconds * 1000)
         while self.market_ms() < until_ms:  # somebody steps this clock
-            await asyncio.sleep(_STEP_POLL_S)
+            await self.sleep_machine(_STEP_POLL_S)
 
     async def sleep_machine(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

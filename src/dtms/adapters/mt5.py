@@ -9,6 +9,7 @@ from dtms.adapters import mt5_read, retcodes
 from dtms.adapters.links import Link
 from dtms.adapters.mt5_answers import result_of, translate
 from dtms.adapters.mt5_requests import Numbering, deal_request, fillings_for, mark_of, stop_request
+from dtms.adapters.mt5_symbols import KeptInstruments
 from dtms.adapters.server_time import ServerTime
 from dtms.domain.account import Account
 from dtms.domain.actions import Action, MoveStop
@@ -21,7 +22,7 @@ from dtms.ports.clock import Clock
 from dtms.terminal.protocol import ACCOUNT_FIELDS, Refusal
 
 _DAY_MS = 86_400_000
-_CHECKED_CALLS = frozenset({"account", "snapshot", "evidence", "history"})
+_CHECKED_CALLS = frozenset({"account", "snapshot", "positions", "evidence", "history"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +59,7 @@ class Mt5Broker:
         self._login = expected_login
         self._server = expected_server
         self._settings = settings or Mt5Settings()
-        self._instruments: dict[str, tuple[int, Instrument]] = {}
+        self._instruments = KeptInstruments(self._settings.instrument_age_s_max * 1000)
         self._is_connected = False
         self.server_time = ServerTime()
 
@@ -143,6 +144,12 @@ class Mt5Broker:
             ticks=self._ticks(value["ticks"]),
         )
 
+    async def positions(self, tickets: Sequence[int]) -> Mapping[int, Position]:
+        await self._ready()
+        rows = await self._ask({"call": "positions", "tickets": list(tickets)})
+        found = [mt5_read.to_position(row, self.server_time) for row in rows]
+        return {position.ticket: position for position in found}
+
     async def quotes(self, symbols: Iterable[str]) -> Mapping[str, Tick]:
         await self._ready()
         return self._ticks(await self._ask({"call": "quotes", "symbols": list(symbols)}))
@@ -181,17 +188,21 @@ class Mt5Broker:
 
     async def instrument(self, symbol: str, *, refresh: bool = False) -> Instrument | None:
         """Return the symbol's specification, read again each market day or on demand; None for an unknown symbol."""
-        kept = self._instruments.get(symbol)
         now_ms = self._clock.market_ms()
-        if kept and not refresh and now_ms - kept[0] < self._settings.instrument_age_s_max * 1000:
-            return kept[1]
+        kept = None if refresh else self._instruments.get(symbol, now_ms)
+        if kept is not None:
+            return kept
+        await self._ready()
         row = await self._ask({"call": "instrument", "symbol": symbol})
+        self.forget(symbol)
         if row is None:
-            self._instruments.pop(symbol, None)
             return None
         instrument = mt5_read.to_instrument(row)
-        self._instruments[symbol] = now_ms, instrument
+        self._instruments.keep(instrument, now_ms)
         return instrument
+
+    def forget(self, symbol: str) -> None:
+        self._instruments.forget(symbol)
 
     async def deals(
         self, *, position: int | None = None, from_ms: int | None = None, to_ms: int | None = None
@@ -252,7 +263,6 @@ class Mt5Broker:
         if isinstance(action, MoveStop):
             return await self._send_once(stop_request(action, magic), fence)
         try:
-            await self._ready()
             instrument = await self.instrument(action.symbol)
         except WrongAccount as wrong:
             return result_of(retcodes.REFUSALS[Refusal.ACCOUNT], str(wrong))
@@ -289,5 +299,5 @@ class Mt5Broker:
             return result_of(retcodes.NO_ANSWER, str(lost))
         result = translate(answer)
         if result.answer in (Answer.FIX, Answer.POLICY):  # the specification is read anew before the next request
-            self._instruments.pop(request["symbol"], None)
+            self.forget(request["symbol"])
         return result

@@ -14,7 +14,7 @@ from dtms.terminal.asking import Failed, Terminal
 from dtms.terminal.flow import BAR_MS, sum_flow
 from dtms.terminal.guards import Budget, Fences, is_reducing
 from dtms.terminal.protocol import ACCOUNT_FIELDS, TERMINAL_FIELDS, TIMEFRAMES, Message, Refusal
-from dtms.terminal.vendor import VENDOR_CALLS, Malformed, argument
+from dtms.terminal.vendor import VENDOR_CALLS, Malformed, argument, read_positions
 
 _LOGIN, _SERVER = ACCOUNT_FIELDS.index("login"), ACCOUNT_FIELDS.index("server")
 _CONNECTED = TERMINAL_FIELDS.index("connected")
@@ -65,6 +65,7 @@ class Gateway:
             "send": self._send,
             "order_check": self._check,
             "snapshot": self._snapshot,
+            "positions": self._positions,
             "quotes": self._quotes,
             "rates": self._rates,
             "flow": self._flow,
@@ -177,11 +178,19 @@ class Gateway:
         who = self._who(request.get("login"), request.get("server"))
         return {
             **who,
-            "positions": self._terminal.need("positions_get", vendor.read_positions),
+            "positions": self._terminal.need("positions_get", read_positions),
             "orders": self._terminal.need("orders_get", vendor.read_orders),
             "ticks": self._ticks(_symbols(request)),
             "clock": self._clock(),
         }
+
+    def _positions(self, request: Message) -> list[Any]:
+        """Look up single positions; without a connection the terminal would show none, so that is refused."""
+        self._who(request.get("login"), request.get("server"))
+        tickets = _all_of(argument(request, "tickets", list), int)
+        return [
+            row for ticket in tickets for row in self._terminal.need("positions_get", read_positions, ticket=ticket)
+        ]
 
     def _quotes(self, request: Message) -> Message:
         terminal = self._terminal.need("terminal_info", vendor.read_terminal)
@@ -219,7 +228,7 @@ class Gateway:
 
         self._who(request.get("login"), request.get("server"))
         return {
-            "positions": self._terminal.need("positions_get", lambda found: vendor.read_positions(ours(found))),
+            "positions": self._terminal.need("positions_get", lambda found: read_positions(ours(found))),
             "orders": self._terminal.need("orders_get", lambda found: vendor.read_orders(ours(found))),
             "past_orders": self._terminal.need(
                 "history_orders_get", lambda found: vendor.read_orders(ours(found)), *window
@@ -244,11 +253,14 @@ class Gateway:
         return self._terminal.known("symbol_info", vendor.read_symbol, symbol)
 
 
+def _all_of(values: list[Any], kind: type) -> list[Any]:
+    if not all(type(value) is kind for value in values):
+        raise Malformed(f"a list of {kind.__name__} was expected")
+    return values
+
+
 def _symbols(request: Message) -> list[str]:
-    symbols: list[str] = argument(request, "symbols", list)
-    if not all(isinstance(symbol, str) for symbol in symbols):
-        raise Malformed("symbols must be a list of names")
-    return symbols
+    return _all_of(argument(request, "symbols", list), str)
 
 
 def _rate_request(one: Any) -> tuple[str, int, int]:
