@@ -1,7 +1,8 @@
 """Recovery at every start and after every reconnect: the store against one consistent look at the broker.
 
 Positions whose recorded stop is missing get it back first; then open intents are looked for; then each trade is
-matched; then what is at the broker and not in the store is attached, adopted or registered. Run again it changes nothing.
+matched; then what is at the broker and not in the store is attached, adopted or registered. Run again it changes
+nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -131,7 +132,7 @@ class Restart:
         if intent is None or watch is None or not isinstance(intent.action, OpenPosition):
             fact = self._desk.journal.fact(
                 FactKind.ADOPTED,
-                f"position {position.ticket} carries our number {number}, but no trade here wants it: look at the terminal",
+                f"position {position.ticket} carries our number {number}, but no trade has it: look at the terminal",
                 details={"position": position.ticket, "symbol": position.symbol, "alert": "ERROR"},
             )
             await self._desk.store.commit(Unit(facts=(fact,)))
