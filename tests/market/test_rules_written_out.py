@@ -1,6 +1,7 @@
 """The view of recorded moments agrees with the rules written out plainly, bar by bar, on TA-Lib's indicators."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -122,6 +123,7 @@ def test_points_and_flip_of_recorded_moments_are_those_of_the_rules(name: str) -
         points, flip = expected(view, m5, m15)
         assert {r.layer: r.raw for r in view.long.readings} == pytest.approx(points, abs=1e-9)
         assert view.flip is flip
+        assert view.vwap == pytest.approx(vwap_at(m5, len(m5) - 1), rel=1e-12)
         assert view.long.total == pytest.approx(sum(r.factor * points[r.layer] for r in view.long.readings))
         assert (view.atr_m15, view.atr_m5) == pytest.approx((atr_of(m15)[-1], atr_of(m5)[-1]))
         flips += flip is not None
@@ -148,3 +150,19 @@ def test_regimes_of_recorded_moments_are_those_of_the_rules(name: str) -> None:
         assert regime.structure is (Structure.RANGE if width_ratio < 0.8 else Structure.TREND)
         seen |= {regime.session, regime.volatility, regime.structure}
     assert len(seen) == 9, "the moments show every regime"
+
+
+def test_flips_of_consecutive_bars_come_and_go_when_the_rules_say() -> None:
+    """Every bar of two days of gold, so that the first and the last bar of each flip are among them."""
+    m5, whole15 = recorded(XAUUSD_2025), m15_of(XAUUSD_2025)
+    start, count = 5_000, 550
+    vwap = [vwap_at(m5[row - 110 : row + 1], 110) for row in range(start - 4, start + count)]
+    flips: list[Side | None] = []
+    for step in range(count):
+        known = start + step + 1
+        view = evaluate(m5=m5[:known], m15=whole15, flow=None, settings=SETTINGS)
+        recent = vwap[step + 1 : step + 5]
+        slope = (recent[-1] - recent[-4]) / 3 / view.atr_m15
+        flips.append(flip_of(m5[known - 2 : known], recent, slope, 0.05 * view.regime.slope_factor))
+        assert view.flip is flips[-1]
+    assert sum(a is not b for a, b in pairwise(flips)) > 10
