@@ -44,7 +44,7 @@ class Records:
             trade.symbol,
             trade.side.direction,
             from_ms=trade.registered_ms,
-            to_ms=(trade.closed_ms or now_ms) + 1,
+            to_ms=trade.closed_ms or now_ms,
             limit=_SCORES_MAX,
             newest=True,
         )

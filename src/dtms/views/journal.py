@@ -115,12 +115,19 @@ def after(standing: Standing, fact: Fact) -> Standing | None:
             return Standing(State.CLOSED.value, standing.stop)
         case FactKind.ENABLED:
             return Standing(State.HEALTHY.value, standing.stop)
-        case FactKind.ACTION if details.get("action") in _STOP_ACTIONS and details.get("success"):
+        case FactKind.ACTION if _moved_own_stop(fact):
             return Standing(standing.state, _number(details.get("stop"), standing.stop))
         case FactKind.CHANGED_OUTSIDE if "stop" in details:
             return Standing(standing.state, _new_of(details["stop"]))
         case _:
             return None
+
+
+def _moved_own_stop(fact: Fact) -> bool:
+    """Whether the stop of the trade's own position was moved, and not that of one beside it."""
+    details = fact.details
+    own = details.get("position") in (None, fact.ticket)
+    return own and bool(details.get("success")) and details.get("action") in _STOP_ACTIONS
 
 
 def _new_of(change: Json) -> float | None:

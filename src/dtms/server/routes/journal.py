@@ -82,11 +82,11 @@ class JournalRoutes:
             trade.symbol,
             trade.side.direction,
             from_ms=trade.registered_ms - _BAR_BEFORE_MS,
-            to_ms=until_ms + 1,
+            to_ms=until_ms,
             limit=limit,
             newest=True,
         )
-        return [evaluation for evaluation in found if evaluation.bar_ms <= until_ms]
+        return list(found)
 
     async def _present(self, trade: Trade, now_ms: int) -> Explained:
         live = self._deps.service.live(trade.ticket)

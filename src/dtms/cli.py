@@ -1,0 +1,295 @@
+"""The commands. What is heavy is imported by the command that needs it, so that ``dtms --help`` answers at once."""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from dtms import __version__
+from dtms.domain.errors import DtmsError, Misconfigured
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from dtms.config import Config
+
+MISCONFIGURED: Final = 2
+INTERRUPTED: Final = 130
+
+app = typer.Typer(
+    help="Defensive Trade Management System: protects open MetaTrader 5 positions.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+config_app = typer.Typer(help="Show the effective configuration with its sources, or its schema.")
+data_app = typer.Typer(help="Recorded market data for the simulated terminal.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+app.add_typer(data_app, name="data")
+
+ConfigPath = Annotated[
+    Path | None, typer.Option("--config", help="Configuration file; default config/dtms_config.json.")
+]
+Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set any configuration key.")]
+ModeOption = Annotated[str | None, typer.Option(help="observe, advise or auto.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Host = Annotated[str | None, typer.Option(help="Address to listen on.")]
+Port = Annotated[int | None, typer.Option(help="Port to listen on.")]
+Url = Annotated[str | None, typer.Option(help="Where the DTMS server is; default DTMS_API_URL.")]
+
+
+def main() -> None:
+    """Run a command; what the user can mend is one line, and exit code 2."""
+    try:
+        app()
+    except Misconfigured as error:
+        _say_error(str(error))
+        sys.exit(MISCONFIGURED)
+    except DtmsError as error:
+        _say_error(str(error))
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+@app.callback(invoke_without_command=True)
+def version(shown: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False) -> None:
+    if shown:
+        typer.echo(f"dtms {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def serve(
+    config: ConfigPath = None, sets: Overrides = None, host: Host = None, port: Port = None, mode: ModeOption = None
+) -> None:
+    """Run the DTMS server: the one instance of the protection engine, and its HTTP API."""
+    loaded = _load(config, sets, {"api.host": host, "api.port": port, "mode": mode})
+    _configure_logs(loaded, "dtms")
+    from dtms.bootstrap import serve as run
+
+    raise typer.Exit(run(loaded))
+
+
+@app.command()
+def terminal(
+    config: ConfigPath = None,
+    sets: Overrides = None,
+    module: Annotated[str | None, typer.Option(help="sim or metatrader5.")] = None,
+    port: Port = None,
+) -> None:
+    """Run the terminal gateway: the one process through which every request to the terminal passes."""
+    loaded = _load(config, sets, {"terminal.module": module, "terminal.port": port})
+    _configure_logs(loaded, "terminal")
+    from dtms.bootstrap import run_terminal_process
+
+    raise typer.Exit(run_terminal_process(loaded))
+
+
+@app.command()
+def demo(
+    config: ConfigPath = None,
+    sets: Overrides = None,
+    port: Port = None,
+    minutes: Annotated[float | None, typer.Option(min=0, help="End after so many minutes; default: run on.")] = None,
+    rate: Annotated[float | None, typer.Option(min=0, help="How much faster than real time the market plays.")] = None,
+) -> None:
+    """Show dtms at work: the simulated terminal, recorded market data, sample trades and the overview page."""
+    loaded = _load(config, sets, {"api.port": port}, {"mode": "auto"})
+    _configure_logs(loaded, "demo")
+    from dtms.bootstrap import demo as run
+
+    raise typer.Exit(run(loaded, minutes=minutes, rate=rate))
+
+
+@app.command()
+def bench(as_json: AsJson = False) -> None:
+    """Measure registrations, queries and cycles on this machine."""
+    from dtms.bench import run
+
+    raise typer.Exit(run(as_json))
+
+
+@app.command()
+def status(config: ConfigPath = None, sets: Overrides = None, url: Url = None, as_json: AsJson = False) -> None:
+    """Show how the running DTMS server stands."""
+    body = _ask(_load(config, sets, {"client.api_url": url}), "/dtms/status")
+    if as_json:
+        typer.echo(json.dumps(body, indent=2))
+        return
+    system = body["dtms_status"]
+    table = _table("", "")
+    for name in ("mode", "halted", "active_trades", "uptime_text", "last_check", "market_time", "intents_unknown"):
+        table.add_row(name.replace("_", " "), str(system[name]))
+    for name, count in system["trades_by_state"].items():
+        table.add_row(name, str(count))
+    console = _console()
+    console.print(body["summary"], markup=False)
+    console.print(table)
+    for warning in system["warnings"]:
+        console.print(f"! {warning}", style="yellow", markup=False)
+
+
+@app.command()
+def trades(
+    config: ConfigPath = None,
+    sets: Overrides = None,
+    url: Url = None,
+    state: Annotated[str | None, typer.Option(help="A state, or any; default: active trades.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the trades that the running DTMS server protects."""
+    loaded = _load(config, sets, {"client.api_url": url})
+    listed: list[dict[str, Any]] = []
+    cursor: int | None = None
+    while True:
+        body = _ask(loaded, "/dtms/trades", {"state": state, "cursor": cursor, "limit": 500})
+        listed += body["trades"]
+        cursor = body["next_cursor"]
+        if cursor is None:
+            break
+    if as_json:
+        typer.echo(json.dumps(listed, indent=2))
+    else:
+        _console().print(_trade_table(listed))
+
+
+@config_app.callback(invoke_without_command=True)
+def show_config(
+    context: typer.Context, config: ConfigPath = None, sets: Overrides = None, as_json: AsJson = False
+) -> None:
+    """Print every effective value and its source; secrets are masked."""
+    if context.invoked_subcommand is not None:
+        return
+    entries = _load(config, sets, {}).entries
+    if as_json:
+        shown = {entry.key: {"value": entry.shown, "source": entry.source} for entry in entries}
+        typer.echo(json.dumps(shown, indent=2))
+        return
+    from rich.text import Text
+
+    table = _table("key", "value", "source")
+    for entry in entries:
+        style = "dim" if entry.source == "default" else "bold"
+        table.add_row(entry.key, Text(json.dumps(entry.shown)), Text(entry.source), style=style)
+    _console().print(table)
+
+
+@config_app.command("schema")
+def show_schema() -> None:
+    """Print the JSON schema of the configuration file."""
+    from dtms.config import schema
+
+    typer.echo(json.dumps(schema(), indent=2))
+
+
+@data_app.command("import")
+def import_data(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Bars exported by MetaTrader (CSV).")],
+    symbol: Annotated[str, typer.Option(help="The symbol of the bars.")],
+    digits: Annotated[int, typer.Option(min=0, max=10, help="Decimal places of its prices.")],
+    server_clock: Annotated[str, typer.Option(help="utc, utc+N, utc-N or new_york+7.")] = "new_york+7",
+    target: Annotated[Path | None, typer.Option(help="Where to write; default: beside FILE, .csv.gz.")] = None,
+) -> None:
+    """Make a recording for the simulated terminal from bars that MetaTrader exported."""
+    from dtms.terminal.simulated.importer import ImportOptions, import_export
+
+    written = target or file.with_name(f"{file.stem}.recording.csv.gz")
+    options = ImportOptions(symbol=symbol, digits=digits, server_clock=server_clock)
+    try:
+        bars = import_export(file, written, options)
+    except (ValueError, OSError) as error:
+        raise Misconfigured(f"{file}: {error}") from None
+    typer.echo(f"{written}: {len(bars.ms)} bars of {bars.minutes} minutes")
+
+
+def _load(
+    path: Path | None,
+    sets: list[str] | None,
+    options: Mapping[str, object],
+    defaults: Mapping[str, Any] | None = None,
+) -> "Config":
+    from dtms.config import load_from_process
+
+    overrides = dict(_pair(text) for text in sets or [])
+    overrides |= {key: str(value) for key, value in options.items() if value is not None}
+    return load_from_process(overrides, path, defaults)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not (key.strip() and equals):
+        raise Misconfigured(f"--set {text}: must be KEY=VALUE")
+    return key.strip(), value
+
+
+def _configure_logs(config: "Config", service: str) -> None:
+    from dtms import logs
+
+    logs.configure(config.log.level, config.log.format, service)
+
+
+def _ask(config: "Config", path: str, query: Mapping[str, object] | None = None) -> dict[str, Any]:
+    """Ask the DTMS server.
+
+    Raises:
+        DtmsError: with what to do, when it does not answer or refuses.
+    """
+    import httpx
+
+    base = config.client.api_url.rstrip("/")
+    sent = {name: str(value) for name, value in (query or {}).items() if value is not None}
+    try:
+        answer = httpx.get(f"{base}{path}", params=sent, timeout=config.client.timeout_s, trust_env=False)
+        body = answer.json()
+    except httpx.HTTPError as error:
+        reason = str(error) or type(error).__name__
+        raise DtmsError(
+            f"No DTMS server answers at {base} ({reason}). Start it with: dtms serve; "
+            "or say where it is with --url or DTMS_API_URL."
+        ) from None
+    except ValueError:
+        raise DtmsError(f"What answers at {base} is not a DTMS server.") from None
+    if not isinstance(body, dict) or answer.status_code != httpx.codes.OK:
+        said = body.get("message") if isinstance(body, dict) else None
+        raise DtmsError(f"{base}{path} answered {answer.status_code}: {said or 'no reason given'}")
+    return body
+
+
+def _trade_table(listed: list[dict[str, Any]]) -> "Table":
+    table = _table("ticket", "symbol", "side", "state", "score", "R", "P/L", "price", "stop", "owner", "notes")
+    for trade in listed:
+        info = trade["trade_info"]
+        figures = (info["current_score"], info["r_multiple"], info["profit"])
+        table.add_row(
+            str(trade["ticket"]),
+            trade["symbol"],
+            trade["direction"],
+            trade["state"],
+            *("–" if figure is None else f"{figure:+.2f}" for figure in figures),
+            *("–" if price is None else f"{price:g}" for price in (info["current_price"], info["sl"])),
+            info["owner"],
+            " ".join(info["warnings"]),
+        )
+    return table
+
+
+def _table(*names: str) -> "Table":
+    from rich import box
+    from rich.table import Table
+
+    return Table(*names, box=box.SIMPLE, show_header=any(names))
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    return Console()
+
+
+def _say_error(message: str) -> None:
+    typer.secho(f"dtms: {message}", fg=typer.colors.RED, err=True)

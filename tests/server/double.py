@@ -1,0 +1,329 @@
+"""The seam's double: Service, Store and Clock in memory, keeping the promises that the HTTP program relies on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+from dtms.domain.actions import Intent
+from dtms.domain.errors import StoreFailed
+from dtms.domain.facts import Fact, FactKind, Json
+from dtms.domain.market import Side
+from dtms.domain.trade import Machine, Mode, State, Trade
+from dtms.execute.service import (
+    Health,
+    Live,
+    Monitoring,
+    RefusalCode,
+    Refused,
+    Registered,
+    Registration,
+    Status,
+    Step,
+)
+from dtms.ports.store import Controls, Evaluation, Lease, Loaded, Page, Unit
+from dtms.settings import Settings
+
+START_MS = 1_758_905_100_000
+ACTIVE = frozenset(State) - {State.CLOSED}
+READY = Health(
+    step=Step.READY,
+    recovered=True,
+    ready=True,
+    monitoring_active=True,
+    active_trades=0,
+    broker_connected=True,
+    store_ok=True,
+    reasons=(),
+    failure=None,
+)
+STARTING = replace(READY, step=Step.BROKER, recovered=False, ready=False, broker_connected=False)
+UNREADY = replace(READY, ready=False, broker_connected=False, reasons=("the broker is not connected",))
+FAILED = replace(STARTING, step=Step.FAILED, failure="the broker did not answer within 300 s")
+
+
+class ManualClock:
+    """Stands still until told otherwise."""
+
+    def __init__(self, now_ms: int = START_MS) -> None:
+        self.now_ms = now_ms
+
+    def market_ms(self) -> int:
+        return self.now_ms
+
+    def machine_s(self) -> float:
+        return self.now_ms / 1000
+
+    def wall_ms(self) -> int:
+        return self.now_ms
+
+    async def sleep_market(self, seconds: float) -> None:
+        self.now_ms += int(seconds * 1000)
+
+    async def sleep_machine(self, seconds: float) -> None:
+        self.now_ms += int(seconds * 1000)
+
+
+def trade_of(request: Registration, at_ms: int) -> Trade:
+    """Make a trade of a complete registration."""
+    entry = request.entry or 1.1
+    stop = request.stop
+    return Trade(
+        ticket=request.ticket,
+        identifier=request.ticket,
+        login=1,
+        server="Demo",
+        symbol=request.symbol or "EURUSD",
+        side=request.side or Side.LONG,
+        entry=entry,
+        initial_volume=request.volume or Decimal("0.10"),
+        initial_stop=stop,
+        risk=abs(entry - stop) if stop is not None else 0.001,
+        nominal_risk=stop is None,
+        registered_ms=at_ms,
+        opened_ms=at_ms,
+        volume=request.volume or Decimal("0.10"),
+        stop=stop,
+        target=request.target,
+        machine=Machine(entered_ms=at_ms),
+        strategy_type=request.strategy_type,
+        mode=request.mode,
+    )
+
+
+@dataclass
+class MemoryStore:
+    """A store whose rows are in memory; ``broken`` makes every call fail."""
+
+    rows: dict[int, Trade] = field(default_factory=dict)
+    journal: list[Fact] = field(default_factory=list)
+    scored: list[Evaluation] = field(default_factory=list)
+    broken: bool = False
+    reads: int = 0
+
+    def _check(self) -> None:
+        self.reads += 1
+        if self.broken:
+            raise StoreFailed("disk I/O error on /var/secret/path.db")
+
+    def add(self, fact: Fact) -> None:
+        self.journal.append(replace(fact, id=len(self.journal) + 1))
+
+    async def open(self) -> None:
+        self._check()
+
+    async def close(self) -> None: ...
+
+    async def load(self) -> Loaded:
+        return Loaded(trades=tuple(self.rows.values()), intents=(), controls=Controls(), rails={})
+
+    async def commit(self, unit: Unit) -> Sequence[int]:
+        raise NotImplementedError("the HTTP program never writes")
+
+    async def next_intent_numbers(self, count: int) -> range:
+        raise NotImplementedError("the HTTP program never writes")
+
+    async def trade(self, ticket: int) -> Trade | None:
+        self._check()
+        return self.rows.get(ticket)
+
+    async def trades(
+        self,
+        *,
+        states: frozenset[State] | None = None,
+        symbol: str | None = None,
+        tickets: Sequence[int] | None = None,
+        after: int | None = None,
+        limit: int = 100,
+    ) -> Page:
+        self._check()
+        found = [
+            (place, t)
+            for place, t in enumerate(self.rows.values(), start=1)
+            if t.state in (states or ACTIVE)
+            and (states is not None or not t.disabled)
+            and symbol in (None, t.symbol)
+            and (tickets is None or t.ticket in tickets)
+            and place > (after or 0)
+        ]
+        more = found[limit - 1][0] if len(found) > limit else None
+        return Page(trades=[t for _, t in found[:limit]], next_cursor=more)
+
+    async def intents(self, *, ticket: int | None = None, open_only: bool = False) -> Sequence[Intent]:
+        return ()
+
+    async def facts(
+        self,
+        *,
+        ticket: int | None = None,
+        kinds: frozenset[str] | None = None,
+        since_ms: int | None = None,
+        until_ms: int | None = None,
+        after: int | None = None,
+        limit: int = 100,
+        newest: bool = False,
+    ) -> Sequence[Fact]:
+        self._check()
+        found = [
+            f
+            for f in self.journal
+            if ticket in (None, f.ticket)
+            and (kinds is None or f.kind in kinds)
+            and (since_ms is None or f.market_ms >= since_ms)
+            and (until_ms is None or f.market_ms <= until_ms)
+            and f.id > (after or 0)
+        ]
+        return found[-limit:] if newest else found[:limit]
+
+    async def count_facts(self, kinds: frozenset[str], ticket: int | None = None) -> int:
+        self._check()
+        return sum(f.kind in kinds and ticket in (None, f.ticket) for f in self.journal)
+
+    async def evaluations(
+        self, symbol: str, direction: str, *, from_ms: int, to_ms: int, limit: int = 1000, newest: bool = False
+    ) -> Sequence[Evaluation]:
+        self._check()
+        found = [
+            e for e in self.scored if (e.symbol, e.direction) == (symbol, direction) and from_ms <= e.bar_ms <= to_ms
+        ]
+        return found[-limit:] if newest else found[:limit]
+
+    async def acquire(self, key: str, holder: str, ttl_s: float) -> Lease | None:
+        return None
+
+    async def renew(self, lease: Lease, ttl_s: float) -> Lease | None:
+        return None
+
+    async def release(self, lease: Lease) -> None: ...
+
+
+class MemoryService:
+    """The engine's promises without a market: it registers, disables, halts and remembers who asked."""
+
+    def __init__(self, store: MemoryStore, clock: ManualClock) -> None:
+        self.settings = Settings()
+        self.store = store
+        self.clock = clock
+        self.state = READY
+        self.loop_age_s = 0.1
+        self.lives: dict[int, Live] = {}
+        self.halted = False
+        self.halt_reason: str | None = None
+        self.account_mode = Mode.AUTO
+        self.asked_by: list[str | None] = []
+        self.changes: dict[str, Json] = {}
+        self.refuse: Refused | None = None
+        self.break_with: Exception | None = None
+
+    def health(self) -> Health:
+        return replace(self.state, active_trades=len(self.lives))
+
+    def monitoring(self) -> Monitoring:
+        return Monitoring(
+            alive=True,
+            age_s=self.loop_age_s,
+            interval_s=30.0,
+            last_start_ms=self.clock.now_ms,
+            last_duration_s=0.01,
+            last_outcome="ok",
+            cycles=3,
+            overruns=0,
+            restarts_last_hour=0,
+            stale_symbols={},
+        )
+
+    def status(self) -> Status:
+        return Status(
+            uptime_s=3600.0,
+            market_ms=self.clock.now_ms,
+            active_trades=len(self.lives),
+            trades_by_state={"HEALTHY": len(self.lives)},
+            fast_checks=120,
+            deep_checks=4,
+            actions_executed=0,
+            transitions=0,
+            last_check_ms=self.clock.now_ms,
+            mode=self.account_mode,
+            halted=self.halted,
+            halt_reason=self.halt_reason,
+            rails={},
+            intents_unknown=0,
+            account={},
+            warnings=(),
+        )
+
+    def live(self, ticket: int) -> Live | None:
+        return self.lives.get(ticket)
+
+    def live_trades(self) -> Sequence[Live]:
+        return list(self.lives.values())
+
+    async def register(self, request: Registration) -> Registered:
+        self._asked(request.correlation_id)
+        known = self.store.rows.get(request.ticket)
+        if known is not None and known.is_active:
+            return Registered(trade=known, already_registered=True, adjusted={})
+        trade = trade_of(request, self.clock.now_ms)
+        self._put(trade)
+        return Registered(trade=trade, already_registered=False, adjusted={})
+
+    async def disable(self, ticket: int, *, close_hedge: bool, correlation_id: str | None) -> Trade:
+        self._asked(correlation_id)
+        trade = self.store.rows.get(ticket)
+        if trade is None:
+            raise Refused(RefusalCode.TRADE_NOT_FOUND, f"Ticket {ticket} is not registered.", {"ticket": ticket})
+        stopped = replace(trade, disabled=True)
+        self.store.rows[ticket] = stopped
+        self.lives.pop(ticket, None)
+        return stopped
+
+    async def halt(self, reason: str, correlation_id: str | None) -> None:
+        self._asked(correlation_id)
+        self.halted, self.halt_reason = True, reason
+
+    async def resume(self, correlation_id: str | None) -> None:
+        self._asked(correlation_id)
+        self.halted, self.halt_reason = False, None
+
+    async def set_mode(self, mode: Mode, ticket: int | None, correlation_id: str | None) -> None:
+        self._asked(correlation_id)
+        if ticket is None:
+            self.account_mode = mode
+            return
+        if ticket not in self.store.rows:
+            raise Refused(RefusalCode.TRADE_NOT_FOUND, f"Ticket {ticket} is not registered.", {"ticket": ticket})
+        self._put(replace(self.store.rows[ticket], mode=mode))
+
+    async def initialize(self) -> None:
+        self._asked(None)
+
+    async def apply_settings(self, settings: Settings, changes: Mapping[str, Json], correlation_id: str | None) -> None:
+        self._asked(correlation_id)
+        self.settings = settings
+        self.changes = dict(changes)
+
+    def _asked(self, correlation_id: str | None) -> None:
+        self.asked_by.append(correlation_id)
+        if self.break_with is not None:
+            raise self.break_with
+        if self.refuse is not None:
+            raise self.refuse
+
+    def _put(self, trade: Trade) -> None:
+        self.store.rows[trade.ticket] = trade
+        self.lives[trade.ticket] = Live(
+            trade=trade,
+            price=trade.entry,
+            profit=0.0,
+            score=None,
+            view=None,
+            last_fast_ms=self.clock.now_ms,
+            last_deep_ms=None,
+            flat_left_min=None,
+            recovery_left_min=None,
+            held=None,
+        )
+
+
+def fact(kind: FactKind, ticket: int | None, at_ms: int, **details: Json) -> Fact:
+    """Make a fact with the given details."""
+    return Fact(kind=kind, ticket=ticket, market_ms=at_ms, summary=f"{kind} happened.", details=details)
