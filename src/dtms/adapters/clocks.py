@@ -165,21 +165,19 @@ class SimulationClock:
 class LoopClock:
     """All three times are those of the running loop, from ``start_ms`` on: with a virtual loop, weeks pass in seconds.
 
-    It serves a simulated terminal as its clock too (``now_ms`` and ``rate``), so that both see one time.
+    Made inside the loop, or given it. It serves a simulated terminal as its clock too (``now_ms`` and ``rate``), so
+    that both see one time.
     """
 
     rate = 1.0
 
     def __init__(self, start_ms: int, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self._start_ms = start_ms
-        self._loop = loop
-        self._start_s: float | None = None
+        self._loop = loop or asyncio.get_running_loop()
+        self._start_s = self._loop.time()
 
     def machine_s(self) -> float:
-        loop = self._loop or asyncio.get_running_loop()
-        if self._start_s is None:
-            self._start_s = loop.time()
-        return loop.time() - self._start_s
+        return self._loop.time() - self._start_s
 
     def market_ms(self) -> int:
         return self._start_ms + round(self.machine_s() * 1000)

@@ -157,8 +157,9 @@ class Mt5Broker:
     def _ticks(self, rows: Mapping[str, Any]) -> dict[str, Tick]:
         given = {symbol: row for symbol, row in rows.items() if row is not None}
         newest_ms = max((mt5_read.tick_server_ms(row) for row in given.values()), default=0)
-        self.server_time.observe(newest_ms, self._clock.market_ms())
-        read = {symbol: mt5_read.to_tick(row, self.server_time) for symbol, row in given.items()}
+        now_ms = self._clock.market_ms()
+        self.server_time.observe(newest_ms, now_ms)
+        read = {symbol: mt5_read.to_tick(row, self.server_time, now_ms) for symbol, row in given.items()}
         return {symbol: tick for symbol, tick in read.items() if tick is not None}
 
     async def bars(self, requests: Sequence[BarRequest]) -> Sequence[Bars]:

@@ -141,12 +141,12 @@ def tick_server_ms(row: Row) -> int:
     return _moment(fields(protocol.TICK_FIELDS, row), "time")
 
 
-def to_tick(row: Row, clock: ServerTime) -> Tick | None:
+def to_tick(row: Row, clock: ServerTime, now_ms: int) -> Tick | None:
     """Read a quote; None when the terminal has none yet, which it shows as zeros."""
     found = fields(protocol.TICK_FIELDS, row)
     if found["bid"] == 0 and found["ask"] == 0:
         return None
-    return Tick(clock.to_utc(_moment(found, "time")), _number(found["bid"]), _number(found["ask"]))
+    return Tick(clock.to_utc(_moment(found, "time"), now_ms), _number(found["bid"]), _number(found["ask"]))
 
 
 def to_instrument(row: Row) -> Instrument:

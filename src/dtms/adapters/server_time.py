@@ -68,10 +68,17 @@ class ServerTime:
     def to_server(self, utc_ms: int) -> int:
         return utc_ms + self.offset_ms(utc_ms)
 
-    def to_utc(self, server_ms: int) -> int:
-        """Convert one time; in the hour that autumn repeats, the first of the two is meant."""
+    def to_utc(self, server_ms: int, now_ms: int | None = None) -> int:
+        """Convert one time; in the hour that autumn repeats, the first of the two is meant.
+
+        With ``now_ms`` (UTC) given, the later one is meant as soon as it has come.
+        """
         winter = server_ms - self._base_ms
-        return winter - HOUR_MS if self._has_summer and is_us_summer(winter - HOUR_MS) else winter
+        if not (self._has_summer and is_us_summer(winter - HOUR_MS)):
+            return winter
+        is_repeated = not is_us_summer(winter)
+        has_come = now_ms is not None and winter <= now_ms + _RESIDUAL_MS_MAX
+        return winter if is_repeated and has_come else winter - HOUR_MS
 
     def to_utc_array(self, server_ms: Ints) -> Ints:
         winter = server_ms - self._base_ms

@@ -94,6 +94,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         future.add_done_callback(self._executed)
         return future
 
+    async def shutdown_default_executor(self, *timeout: float | None) -> None:
+        with self.outside_work():  # the executor is joined by a thread of its own
+            await super().shutdown_default_executor(*timeout)
+
     def _executed(self, _: asyncio.Future[Any]) -> None:
         self._outside -= 1
 
