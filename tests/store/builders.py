@@ -119,7 +119,7 @@ def _of_type(kind: Any) -> st.SearchStrategy[Any]:
         return BY_TYPE[kind]
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if isinstance(kind, types.UnionType):
-        return st.one_of(st.none() if arg is types.NoneType else _of_type(arg) for arg in args)
+        return st.one_of([st.none() if arg is types.NoneType else _of_type(arg) for arg in args])
     if origin is tuple:
         return st.lists(_of_type(args[0]), max_size=3).map(tuple)
     if origin is frozenset:

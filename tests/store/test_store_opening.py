@@ -15,13 +15,13 @@ from dtms.adapters.store_sql.migrate import VERSION_TABLE, migrate
 from dtms.adapters.store_sql.schema import metadata
 from dtms.adapters.store_sql.sqlite import SqliteDatabase, path_of, prepare_writer, require_library
 from dtms.domain.errors import Misconfigured, StoreFailed
-from dtms.ports.store import Unit
+from dtms.ports.store import Store, Unit
 
 from .builders import ManualClock, fact, trade
 from .conftest import MakeStore
 
 
-def _open_and_close(store: SqlStore) -> None:
+def _open_and_close(store: Store) -> None:
     async def scenario() -> None:
         await store.open()
         await store.close()

@@ -182,12 +182,14 @@ def test_a_value_written_by_another_version_still_reads() -> None:
 
 
 def test_two_inline_runs_make_the_same_file(tmp_path: Path) -> None:
-    async def run(path: Path) -> bytes:
+    async def run(path: Path) -> None:
         store = SqlStore(f"sqlite:///{path}", ManualClock(), inline=True)
         await store.open()
         for number in await store.next_intent_numbers(50):
             await store.commit(Unit(trades=(trade(number),), intents=(intent(number),), facts=(fact(number),)))
         await store.close()
-        return path.read_bytes()
 
-    assert asyncio.run(run(tmp_path / "a.db")) == asyncio.run(run(tmp_path / "b.db"))
+    one, two = tmp_path / "a.db", tmp_path / "b.db"
+    asyncio.run(run(one))
+    asyncio.run(run(two))
+    assert one.read_bytes() == two.read_bytes()

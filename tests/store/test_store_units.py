@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -225,7 +226,7 @@ def test_what_waits_during_a_commit_shares_the_next(path: Path) -> None:
         writer = ThreadWriter(committer)
         first = asyncio.create_task(writer.submit(slow))
         await asyncio.to_thread(begun.wait)
-        waiting = [asyncio.create_task(writer.submit(lambda tx, n=n: count(tx, fail=n == 25))) for n in range(50)]
+        waiting = [asyncio.create_task(writer.submit(partial(count, fail=n == 25))) for n in range(50)]
         await asyncio.sleep(0)
         assert committer.commits == 0
         go_on.set()

@@ -47,6 +47,7 @@ class LeaseWorld:
     monotonic_s: Callable[[], float]
     """Seconds on a clock that all processes of this boot share."""
     boot: str
+    host: str
     process_alive: Callable[[str], bool]
     """Whether a holder may still be running; True where that cannot be known."""
 
@@ -117,7 +118,14 @@ class LeaseDesk:
         return stored.boot == self.world.boot and self.world.monotonic_s() < stored.expires_s
 
     def _is_live(self, stored: _Stored) -> bool:
-        return self._is_running(stored) and self.world.process_alive(stored.holder)
+        """Whether another's lease stands in the way.
+
+        On this host the process itself tells whether the boot is the same; where the boot's id is derived from the wall
+        clock, a correction of it must not end a lease.
+        """
+        known = stored.boot == self.world.boot or host_of(stored.holder) == self.world.host
+        in_time = self.world.monotonic_s() < stored.expires_s
+        return known and in_time and self.world.process_alive(stored.holder)
 
 
 def _stored(tx: Transaction, key: str) -> _Stored:
@@ -135,6 +143,15 @@ def _event(kind: LeaseEventKind, key: str, stored: _Stored) -> LeaseEvent:
 
 def _lost(lease: Lease) -> LeaseEvent:
     return LeaseEvent(kind=LeaseEventKind.LOST, key=lease.key, holder=lease.holder, token=lease.token)
+
+
+def this_world(monotonic_s: Callable[[], float]) -> LeaseWorld:
+    """Describe this machine to the desk."""
+    return LeaseWorld(monotonic_s=monotonic_s, boot=boot_id(), host=socket.gethostname(), process_alive=process_alive)
+
+
+def host_of(holder: str) -> str:
+    return holder.partition(":")[0]
 
 
 def this_holder() -> str:

@@ -37,8 +37,9 @@ def require_current(engine: Engine) -> None:
         StoreFailed: when it is at another revision, or empty.
     """
     with engine.begin() as connection:
-        if not _is_current(connection, ScriptDirectory.from_config(_config())):
-            raise StoreFailed("the store is not the one that was opened: its schema is another")
+        stored = _stored(connection)
+    if stored != set(ScriptDirectory.from_config(_config()).get_heads()):
+        raise StoreFailed(f"the store is not the one that was opened: its schema is {stored or 'none'}")
 
 
 def _config() -> Config:
@@ -48,8 +49,7 @@ def _config() -> Config:
 
 
 def _is_current(connection: Connection, known: ScriptDirectory) -> bool:
-    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-    stored = set(context.get_current_heads())
+    stored = _stored(connection)
     unknown = stored - {script.revision for script in known.walk_revisions()}
     if unknown:
         raise Misconfigured(
@@ -57,3 +57,9 @@ def _is_current(connection: Connection, known: ScriptDirectory) -> bool:
             f" {known.get_current_head()}: start the newer version"
         )
     return stored == set(known.get_heads())
+
+
+def _stored(connection: Connection) -> set[str]:
+    """Read the revisions that the database is at; none when it is empty."""
+    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+    return set(context.get_current_heads())

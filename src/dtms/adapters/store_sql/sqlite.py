@@ -149,9 +149,17 @@ class SqliteDatabase:
 
 
 def prepare_writer(connection: Any) -> None:
-    """Set a writing connection up: a commit that returned is on the disk."""
-    connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    """Set a writing connection up: a commit that returned is on the disk.
+
+    Raises:
+        StoreFailed: where the place has no write-ahead log (some network folders).
+    """
+    (journal,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if journal not in ("wal", "memory"):
+        raise StoreFailed(f"the store's folder does not support a write-ahead log (journal mode is {journal})")
     connection.execute("PRAGMA synchronous = FULL")
+    # Without it macOS leaves what was synchronised in the drive's cache.
+    connection.execute("PRAGMA fullfsync = ON")
     connection.execute("PRAGMA foreign_keys = ON")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from dtms.adapters.store_sql.leases import Answer, LeaseDesk, LeaseEvent, LeaseWorld, boot_id, process_alive
+from dtms.adapters.store_sql.leases import Answer, LeaseDesk, LeaseEvent, LeaseWorld, this_world
 from dtms.adapters.store_sql.migrate import migrate
 from dtms.adapters.store_sql.numbers import Numbers, reserve
 from dtms.adapters.store_sql.reader import EvaluationQuery, FactQuery, Reader, TradeQuery
@@ -59,9 +59,7 @@ class SqlStore:
         self._path = path_of(url)
         self._clock = clock
         self._inline = inline or self._path is None
-        self._desk = LeaseDesk(
-            world or LeaseWorld(monotonic_s=clock.machine_s, boot=boot_id(), process_alive=process_alive)
-        )
+        self._desk = LeaseDesk(world or this_world(clock.machine_s))
         self._on_lease = on_lease
         self._numbers = Numbers()
         self._now: _Open | None = None

@@ -7,6 +7,7 @@ verified again before the next.
 """
 
 import asyncio
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -231,10 +232,11 @@ class ThreadWriter:
 
     def _turn(self) -> None:
         outcomes = self._committer.apply(self._take(), self._take)
-        taken, self._taken = self._taken, []
-        _answer(taken, outcomes)
         if isinstance(outcomes[0].error, StoreFailed):
             self._answer_all(str(outcomes[0].error))
+            return
+        taken, self._taken = self._taken, []
+        _answer(taken, outcomes)
 
     def _take(self) -> list[Work]:
         queue, taken = self._queue, self._taken
@@ -259,8 +261,8 @@ def _answer(waiting: Sequence[_Waiting], outcomes: Sequence[Outcome]) -> None:
     for each, outcome in zip(waiting, outcomes, strict=True):
         by_loop.setdefault(each.loop, []).append((each.future, outcome))
     for loop, answers in by_loop.items():
-        # A loop that has closed meanwhile has nobody left to hear the answer.
-        if not loop.is_closed():
+        # A loop that has closed meanwhile says so with RuntimeError: nobody is left to hear the answer.
+        with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(_resolve, answers)
 
 
