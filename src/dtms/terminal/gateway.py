@@ -11,7 +11,6 @@ from typing import Any
 
 from dtms.terminal import vendor
 from dtms.terminal.asking import Failed, Terminal
-from dtms.terminal.flow import BAR_MS, sum_flow
 from dtms.terminal.guards import Budget, Fences, is_reducing
 from dtms.terminal.protocol import ACCOUNT_FIELDS, TERMINAL_FIELDS, TIMEFRAMES, Message, Refusal
 from dtms.terminal.vendor import VENDOR_CALLS, Malformed, argument, read_positions
@@ -175,28 +174,29 @@ class Gateway:
     # -- many answers at once ----------------------------------------------------------------------------------------
 
     def _snapshot(self, request: Message) -> Message:
-        who = self._who(request.get("login"), request.get("server"))
+        symbols = _symbols(request)
         return {
-            **who,
+            **self._who(request.get("login"), request.get("server")),
             "positions": self._terminal.need("positions_get", read_positions),
             "orders": self._terminal.need("orders_get", vendor.read_orders),
-            "ticks": self._ticks(_symbols(request)),
+            "ticks": self._ticks(symbols),
             "clock": self._clock(),
         }
 
     def _positions(self, request: Message) -> list[Any]:
         """Look up single positions; without a connection the terminal would show none, so that is refused."""
-        self._who(request.get("login"), request.get("server"))
         tickets = _all_of(argument(request, "tickets", list), int)
+        self._who(request.get("login"), request.get("server"))
         return [
             row for ticket in tickets for row in self._terminal.need("positions_get", read_positions, ticket=ticket)
         ]
 
     def _quotes(self, request: Message) -> Message:
+        symbols = _symbols(request)
         terminal = self._terminal.need("terminal_info", vendor.read_terminal)
         if not terminal[_CONNECTED]:
             raise Refused(Refusal.DISCONNECTED, "the terminal has no connection to its trade server")
-        return self._ticks(_symbols(request))
+        return self._ticks(symbols)
 
     def _ticks(self, symbols: Sequence[str]) -> Message:
         return {symbol: self._terminal.known("symbol_info_tick", vendor.read_tick, symbol) for symbol in symbols}
@@ -209,6 +209,9 @@ class Gateway:
         return self._terminal.history("copy_rates_from_pos", vendor.read_rates, symbol, timeframe, 0, count)
 
     def _flow(self, request: Message) -> list[list[int]]:
+        # Numpy comes with the module that answers here; the gateway itself must start without it.
+        from dtms.terminal.flow import BAR_MS, sum_flow
+
         symbol = argument(request, "symbol", str)
         from_ms, to_ms = argument(request, "from_ms", int), argument(request, "to_ms", int)
         start_s, end_s = (from_ms - BAR_MS) // 1000, -(-to_ms // 1000)
@@ -224,7 +227,7 @@ class Gateway:
         window = argument(request, "date_from", int), argument(request, "date_to", int)
 
         def ours(answer: Any) -> list[Any]:
-            return [one for one in answer if one.magic == magic or mark in one.comment]
+            return [one for one in answer if one.magic == magic or (mark and mark in one.comment)]
 
         self._who(request.get("login"), request.get("server"))
         return {
