@@ -14,11 +14,17 @@ from dtms.execute.service import Registration
 TICKET_MAX: Final = 2**63 - 1
 BODY_BYTES_MAX: Final = 64 * 1024
 SYMBOL_PATTERN: Final = r"^[A-Za-z0-9._#-]{1,32}$"
+_EXACT_MAX: Final = 2**53
 _DIGITS: Final = re.compile(r"[0-9]{1,19}")
 
 
 def _whole_number(value: object) -> object:
-    """Take an integer, or a string of plain ASCII digits; nothing that merely looks like one."""
+    """Take an integer, or a string of plain ASCII digits; nothing that merely looks like one.
+
+    JSON knows one kind of number, so 42.0 is 42, as far as a float is exact.
+    """
+    if isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT_MAX:
+        return int(value)
     if isinstance(value, str):
         if not _DIGITS.fullmatch(value):
             raise ValueError("must be an integer, or a string of digits")
@@ -39,7 +45,7 @@ def _zero_is_absent(value: object) -> object:
 _TICKET_SCHEMA: Final[dict[str, Any]] = {
     "anyOf": [
         {"type": "integer", "minimum": 1, "maximum": TICKET_MAX},
-        {"type": "string", "pattern": r"^0*[1-9][0-9]{0,17}$"},
+        {"type": "string", "pattern": r"^[1-9][0-9]{0,17}$"},
     ]
 }
 

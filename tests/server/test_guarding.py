@@ -75,7 +75,12 @@ def test_an_unknown_path_is_not_found(world: World, path: str) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
-    [("DELETE", "/dtms/trade/1", "GET"), ("PUT", "/dtms/halt", "POST"), ("GET", "/dtms/halt", "POST")],
+    [
+        ("DELETE", "/dtms/trade/1", "GET"),
+        ("PUT", "/dtms/halt", "POST"),
+        ("GET", "/dtms/halt", "POST"),
+        ("GET", "/dtms/trade/enable", "POST"),
+    ],
 )
 def test_a_wrong_method_is_told_the_right_one(world: World, method: str, path: str, allowed: str) -> None:
     answer = asyncio.run(world.ask(method, path))

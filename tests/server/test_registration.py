@@ -49,6 +49,7 @@ def test_a_hundred_simultaneous_registrations_make_one_new_and_99_known(world: W
     ("sent", "field", "used"),
     [
         ({"ticket": "42"}, "ticket", 42),
+        ({"ticket": 42.0}, "ticket", 42),
         ({"ticket": 2**63 - 1}, "ticket", 2**63 - 1),
         ({"direction": "sElL"}, "side", Side.SHORT),
         ({"entry": None, "entry_price": 1.2}, "entry", 1.2),
@@ -86,7 +87,7 @@ def test_only_the_ticket_is_required(world: World) -> None:
 
 
 BAD: dict[str, tuple[object, ...]] = {
-    "ticket": (0, -1, 2**63, 1.0, True, None, "", "abc", "4_2", "+42", " 42", "42.0", "٤٢", [42], "9" * 4000),
+    "ticket": (0, -1, 2**63, 1.5, 2.0**60, True, None, "", "abc", "4_2", "+42", " 42", "42.0", "٤٢", [42], "9" * 4000),
     "symbol": ("", "A" * 33, "EUR USD", "EUR/USD", "EURUSD\n", "€", 5, ["EURUSD"]),
     "direction": ("LONG", "", 0, "BUY\x00", ["BUY"]),
     "entry": (0, -1.1, "1.1", True, [1.1], 1e16),

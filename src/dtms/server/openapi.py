@@ -50,8 +50,7 @@ def _complete(operation: dict[str, Any], row: "Row") -> None:
         responses["200"] = {"description": "Done.", "content": _content(row.answer, sample)}
     if row.body is not None:
         request = examples().get(f"{row.path} request", {})
-        required = row.body.__name__ in ("EnableRequest", "ModeRequest")
-        operation["requestBody"] = {"required": required, "content": _content(row.body, request)}
+        operation["requestBody"] = {"required": True, "content": _content(row.body, request)}
     for status, response in responses.items():
         if status != "200":
             response["description"] = _DESCRIPTIONS.get(status, "Refused.")

@@ -43,7 +43,8 @@ def moment_ms(text: str) -> int:
     try:
         seconds = float(text)
     except ValueError:
-        seconds = _seconds_of(text)
+        # Any moment can be asked for; before 1970 and after 9999 there is nothing to find.
+        seconds = min(max(_seconds_of(text), 0.0), _LATEST_S)
     if not (math.isfinite(seconds) and 0 <= seconds <= _LATEST_S):
         raise ValueError("must be RFC 3339 with a zone, or epoch seconds")
     return int(seconds * 1000)
@@ -66,7 +67,9 @@ def _checked_moment(text: str | None) -> str | None:
     return text
 
 
-_MOMENT_SCHEMA: Final = {"type": "string", "format": "date-time"}
+_DAY: Final = r"[0-9]{3}[1-9]-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])"
+_TIME: Final = r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?(Z|[+-](0[0-9]|1[0-3]):[0-5][0-9])"
+_MOMENT_SCHEMA: Final = {"type": "string", "pattern": rf"^({_DAY}T{_TIME}|[0-9]{{1,11}}(\.[0-9]{{1,3}})?)?$"}
 _NUMBER_SCHEMA: Final = {"type": "integer", "minimum": 0, "maximum": TICKET_MAX}
 
 TicketPath = Annotated[
@@ -97,7 +100,7 @@ SymbolQuery = Annotated[
     str | None,
     Query(pattern=SYMBOL_PATTERN),
     BeforeValidator(_empty_is_absent),
-    WithJsonSchema({"type": "string", "pattern": SYMBOL_PATTERN}),
+    WithJsonSchema({"type": "string", "pattern": r"^[A-Za-z0-9._#-]{0,32}$"}),
 ]
 MomentQuery = Annotated[
     str | None,
@@ -109,12 +112,12 @@ MomentQuery = Annotated[
 TicketsQuery = Annotated[
     str | None,
     Query(description=f"Up to {TICKETS_MAX} tickets, separated by commas."),
-    WithJsonSchema({"type": "string", "pattern": r"^[1-9][0-9]{0,17}(,[1-9][0-9]{0,17}){0,20}$"}),
+    WithJsonSchema({"type": "string", "pattern": r"^([1-9][0-9]{0,17}(,[1-9][0-9]{0,17}){0,20})?$"}),
 ]
 StateQuery = Annotated[
     str | None,
     Query(description="One state, several separated by commas, or any."),
-    WithJsonSchema({"type": "string", "enum": [*(s.value for s in State), "any"]}),
+    WithJsonSchema({"type": "string", "enum": [*(s.value for s in State), "any", ""]}),
 ]
 
 

@@ -40,7 +40,7 @@ class _Server(uvicorn.Server):
     """Leaves signals to ``run``, which stops the engine before HTTP."""
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
+    def captureon_signals(self) -> Iterator[None]:
         yield
 
 
@@ -71,7 +71,7 @@ async def run(app: App, bound: socket.socket, program: Program, clock: Clock) ->
     async with asyncio.TaskGroup() as tasks:
         http = tasks.create_task(server.serve(sockets=[bound]))
         watch = tasks.create_task(app.reloader.watch(clock))
-        with _signals(asked.set):
+        with on_signals(asked.set):
             code = await _engine(program, asked)
             server.should_exit = True
             watch.cancel()
@@ -117,7 +117,7 @@ async def _stopped(program: Program, running: asyncio.Future[int]) -> int:
 
 
 @contextlib.contextmanager
-def _signals(ask: Callable[[], None]) -> Iterator[None]:
+def on_signals(ask: Callable[[], None]) -> Iterator[None]:
     """Turn the first signal into a request to stop; give back the former handlers, also for the second one."""
     if threading.current_thread() is not threading.main_thread():
         yield

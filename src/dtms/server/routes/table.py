@@ -49,6 +49,7 @@ def table(deps: Deps) -> Sequence[Row]:
     # fmt: off
     return (
         Row("POST", "/dtms/trade/enable", trades.enable, ready, wire.EnableAnswer, wire.EnableRequest, (404, 409)),
+        Row("GET", "/dtms/trade/enable", trades.enable_is_posted, always),
         Row("GET", one, trades.trade, recovered, wire.TradeAnswer, None, (404, 422)),
         Row("GET", "/dtms/trades", trades.trades, recovered, wire.TradesAnswer, None, (422,)),
         Row("POST", f"{one}/disable", trades.disable, ready, wire.DisableAnswer, wire.DisableRequest, (404, 409)),

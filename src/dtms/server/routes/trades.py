@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from fastapi import Request
+from fastapi import HTTPException, Request
 from pydantic import TypeAdapter
 from starlette.responses import Response
 
@@ -46,6 +46,10 @@ class TradeRoutes:
         body = await read_body(request, _ENABLE)
         answer = await self._deps.service.register(body.registration(correlation_id(request)))
         return JsonAnswer(registered_view(answer))
+
+    async def enable_is_posted(self) -> Response:
+        """Refuse to read what can only be posted; without this the path would be read as a ticket's."""
+        raise HTTPException(405, headers={"Allow": "POST"})
 
     async def disable(self, request: Request, ticket: TicketPath) -> Response:
         """Stop monitoring a trade until it is enabled again; idempotent."""
