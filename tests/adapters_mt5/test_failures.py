@@ -1,14 +1,16 @@
 """How the adapter answers when the terminal fails: None is not empty, and nothing goes out twice."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from tests.adapters_mt5.bench import EURUSD, Desk, LocalBench, changed, closed, described, moved
 from tests.adapters_mt5.faulty import Answering, Faulty, altered
 
-from dtms.domain.actions import ActionKind
-from dtms.domain.errors import BrokerUnavailable, WrongAccount
+from dtms.domain.actions import ActionKind, OpenPosition
+from dtms.domain.errors import BrokerUnavailable, OutcomeUnknown, WrongAccount
 from dtms.domain.market import Filling, Side, Timeframe
+from dtms.domain.position import Position
 from dtms.ports.broker import Answer, BarRequest
 from dtms.terminal.simulated.api import SimulatedTerminal
 from dtms.terminal.simulated.constants import MT5
@@ -261,6 +263,46 @@ class TestSending:
             assert (request["comment"][:2], request["deviation"]) == ("DC", 20)
 
         bench(story)
+
+
+class TestLine:
+    """What a lost line means depends on whether the request can have gone out."""
+
+    @pytest.mark.parametrize(
+        ("lost", "answer", "sent"),
+        [(OutcomeUnknown("broken"), Answer.AMBIG, True), (BrokerUnavailable("nobody there"), Answer.WAIT, False)],
+    )
+    def test_a_send_over_a_line_that_breaks(
+        self, bench: FaultyBench, monkeypatch: pytest.MonkeyPatch, lost: Exception, answer: Answer, sent: bool
+    ) -> None:
+        async def story(desk: Desk) -> None:
+            position = await desk.open()
+            assert position.stop is not None
+            fence, tick = await desk.fence(), await desk.tick()
+            sends: list[str] = []
+
+            async def broken(request: Mapping[str, Any]) -> Mapping[str, Any]:
+                sends.append(request["call"])
+                raise lost
+
+            with monkeypatch.context() as patch:
+                patch.setattr(desk.link, "call", broken)
+                for action in (moved(position, position.stop), closed(position), another_like(position)):
+                    result = await desk.broker.send(action, number=90, fence=fence, tick=tick)
+                    assert (result.answer, result.sent) == (answer, sent)
+                assert sends[0] == "send"
+                assert sends.count("send") <= 3
+                with pytest.raises(BrokerUnavailable):
+                    await desk.broker.snapshot([])
+            assert (await desk.broker.snapshot([])).positions
+
+        bench(story)
+
+
+def another_like(position: Position) -> OpenPosition:
+    return OpenPosition(
+        kind=ActionKind.READD, symbol=position.symbol, side=position.side, volume=position.volume, stop=1.0, target=None
+    )
 
 
 class TestFillings:

@@ -8,7 +8,7 @@ from typing import Any
 from dtms.adapters import mt5_read, retcodes
 from dtms.adapters.links import Link
 from dtms.adapters.mt5_answers import result_of, translate
-from dtms.adapters.mt5_requests import Numbering, deal_request, fillings_for, mark_of, stop_request
+from dtms.adapters.mt5_requests import Numbering, deal_requests, mark_of, stop_request
 from dtms.adapters.mt5_symbols import KeptInstruments
 from dtms.adapters.server_time import ServerTime
 from dtms.domain.account import Account
@@ -61,33 +61,31 @@ class Mt5Broker:
         self._settings = settings or Mt5Settings()
         self._instruments = KeptInstruments(self._settings.instrument_age_s_max * 1000)
         self._is_connected = False
+        self._knows_offset = False
         self.server_time = ServerTime()
 
-    # -- the connection ----------------------------------------------------------------------------------------------
-
     async def connect(self) -> Account:
-        account, newest_ms = await self._attach()
-        self.server_time.observe(newest_ms, self._clock.market_ms())
-        deadline_s = self._clock.machine_s() + self._settings.fresh_tick_wait_s
-        while not self.server_time.is_measured and self._clock.machine_s() < deadline_s:
+        account = await self._attach()
+        # Waited for once: later quotes measure the clock as well, and a closed market must not delay reconnecting.
+        until_s = self._clock.machine_s() + (0 if self._knows_offset else self._settings.fresh_tick_wait_s)
+        while not self.server_time.is_measured and self._clock.machine_s() < until_s:
             await self._clock.sleep_machine(self._settings.fresh_tick_poll_s)
-            account, newest_ms = await self._attach()
-            self.server_time.observe(newest_ms, self._clock.market_ms())
+            account = await self._attach()
         if not self.server_time.is_measured:
             self.server_time.assume(self._clock.market_ms())
-        self._is_connected = True
+        self._knows_offset = self._is_connected = True
         return account
 
     async def account(self) -> Account:
         await self._ready()
         return self._checked(await self._ask({"call": "account"}))
 
-    async def _attach(self) -> tuple[Account, int]:
-        """Return the account and the newest quote's time, in server milliseconds."""
+    async def _attach(self) -> Account:
         value = await self._ask({"call": "connect"})
         account = self._checked(value)
         self._login, self._server = account.login, account.server
-        return account, value["newest_tick_s"] * 1000
+        self.server_time.observe(value["newest_tick_s"] * 1000, self._clock.market_ms())
+        return account
 
     def _checked(self, value: Mapping[str, Any]) -> Account:
         """Read the account out of an answer.
@@ -127,8 +125,6 @@ class Mt5Broker:
     async def _ready(self) -> None:
         if not self._is_connected:
             await self.connect()
-
-    # -- reading -----------------------------------------------------------------------------------------------------
 
     async def snapshot(self, symbols: Iterable[str]) -> Snapshot:
         await self._ready()
@@ -235,8 +231,6 @@ class Mt5Broker:
             "date_to": (self.server_time.to_server(end_ms) + _DAY_MS) // 1000,
         }
 
-    # -- sending -----------------------------------------------------------------------------------------------------
-
     def magic_of(self, number: int) -> int:
         return self._numbering.magic_of(number)
 
@@ -271,21 +265,17 @@ class Mt5Broker:
             return result_of(retcodes.UNREACHABLE, str(away))
         if instrument is None:
             return result_of(retcodes.NO_SYMBOL, f"the broker has no symbol {action.symbol}")
-        result = result_of(retcodes.NO_SYMBOL, "no filling to try")
-        for filling in fillings_for(action, instrument):
-            request = deal_request(
-                action,
-                magic=magic,
-                instrument=instrument,
-                tick=tick,
-                filling=filling,
-                deviation_points=self._settings.deviation_points,
-            )
-            result = await self._send_once(request, fence)
+        deviation_points = self._settings.deviation_points
+        first, *others = deal_requests(
+            action, magic=magic, instrument=instrument, tick=tick, deviation_points=deviation_points
+        )
+        result = await self._send_once(first, fence)
+        for other in others:
             # The one code after which the same intent may go out again: the broker says for certain that it did not
             # take the order, and what was wrong is the filling alone.
             if result.retcode != retcodes.INVALID_FILL:
-                return result
+                break
+            result = await self._send_once(other, fence)
         return result
 
     async def _send_once(self, request: dict[str, Any], fence: Fence) -> SendResult:

@@ -103,31 +103,26 @@ def stop_request(action: MoveStop, magic: int) -> dict[str, Any]:
     }
 
 
-def deal_request(
-    action: ClosePosition | OpenPosition,
-    *,
-    magic: int,
-    instrument: Instrument,
-    tick: Tick,
-    filling: Filling,
-    deviation_points: int,
-) -> dict[str, Any]:
-    """Build a market deal: against the named position for a close, with its levels for an opening."""
+def deal_requests(
+    action: ClosePosition | OpenPosition, *, magic: int, instrument: Instrument, tick: Tick, deviation_points: int
+) -> list[dict[str, Any]]:
+    """Build a market deal once for each filling to try: against the named position for a close, with its levels for
+    an opening."""
     is_close = isinstance(action, ClosePosition)
     price = tick.closing(action.side) if is_close else tick.opening(action.side)
-    request: dict[str, Any] = {
+    deal: dict[str, Any] = {
         "action": _DEAL,
         "symbol": action.symbol,
         "volume": float(action.volume),
         "type": _ORDER_TYPES[action.side.opposite if is_close else action.side],
         "price": on_grid(price, instrument),
         "deviation": deviation_points,
-        "type_filling": _FILLINGS[filling],
         "type_time": 0,
         "magic": magic,
         "comment": comment_of(action.kind, magic),
     }
-    return request | _levels(action)
+    fillings = fillings_for(action, instrument)
+    return [{**deal, **_levels(action), "type_filling": _FILLINGS[filling]} for filling in fillings]
 
 
 def _levels(action: ClosePosition | OpenPosition) -> dict[str, Any]:

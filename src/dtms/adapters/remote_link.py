@@ -71,6 +71,12 @@ class _Line:
         self._socket.close()
 
 
+def _note_taken(answer: "asyncio.Future[Answer]") -> None:
+    """Look at an answer that may come when nobody waits for it any more, so that it is not reported as forgotten."""
+    if not answer.cancelled():
+        answer.exception()
+
+
 class RemoteLink:
     """Call a gateway behind a socket; connects when needed, and anew after a broken line.
 
@@ -96,6 +102,7 @@ class RemoteLink:
             self._thread.start()
         self._jobs.put(job)
         waiting = asyncio.wrap_future(job.answer)
+        waiting.add_done_callback(_note_taken)
         try:
             # The thread keeps the time itself; this is for a line that stalls in the middle of a message.
             return await asyncio.wait_for(asyncio.shield(waiting), self._timeout_s + 2 * self._connect_timeout_s)

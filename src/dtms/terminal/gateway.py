@@ -139,8 +139,6 @@ class Gateway:
             return {"simulated": False, "utc_ms": self._utc_ms(), "rate": 1.0}
         return {"simulated": True, "utc_ms": int(simulation.utc_ms()), "rate": float(simulation.rate)}
 
-    # -- what changes something --------------------------------------------------------------------------------------
-
     def _fence(self, request: Message) -> Message:
         key, token = argument(request, "key", str), argument(request, "token", int)
         if not self._fences.announce(key, token):
@@ -170,8 +168,6 @@ class Gateway:
 
     def _check(self, request: Message) -> Any:
         return self._terminal.need("order_check", vendor.read_check, vendor.trade_request(request.get("request")))
-
-    # -- many answers at once ----------------------------------------------------------------------------------------
 
     def _snapshot(self, request: Message) -> Message:
         symbols = _symbols(request)

@@ -33,6 +33,9 @@ REQUEST_KEYS: Mapping[str, type | tuple[type, ...]] = {
 """The keys of a trade request, and what each must be."""
 
 
+_PLAIN = frozenset({int, float, str, bool})
+
+
 class Malformed(ValueError):
     """A request that does not have the form that its call needs."""
 
@@ -62,7 +65,7 @@ def trade_request(value: Any) -> dict[str, Any]:
 
 def plain(value: Any) -> Any:
     """Return a vendor's scalar as int, float, str, bool or None."""
-    if value is None or type(value) in (int, float, str, bool):
+    if value is None or type(value) in _PLAIN:
         return value
     return value.item() if hasattr(value, "item") else str(value)
 
@@ -73,7 +76,7 @@ Reader = Callable[[Any], Any]
 def structure(fields: Iterable[str]) -> Reader:
     """Make a reader of one structure: a list of its fields' values, by name, whatever their order in this build."""
     take = attrgetter(*fields)
-    return lambda value: [plain(part) for part in take(value)]
+    return lambda value: [part if type(part) in _PLAIN else plain(part) for part in take(value)]
 
 
 def structures(fields: Iterable[str]) -> Reader:
