@@ -43,6 +43,23 @@ def test_fact_ids_rise_in_the_order_of_commits(make_store: MakeStore) -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("others", [0, 3], ids=["alone", "among others"])
+def test_a_unit_that_fails_at_its_end_leaves_nothing_of_its_beginning(make_store: MakeStore, others: int) -> None:
+    bad = Unit(create=(trade(1),), intents=(intent(2**40),))
+
+    async def scenario() -> None:
+        store = make_store()
+        await store.open()
+        units = [bad, *(Unit(create=(trade(2 + n),)) for n in range(others))]
+        answers = await asyncio.gather(*map(store.commit, units), return_exceptions=True)
+        assert isinstance(answers[0], InvariantBroken)
+        assert [t.ticket for t in (await store.load()).trades] == [2 + n for n in range(others)]
+        await store.commit(Unit(create=(trade(1),)))
+        await store.close()
+
+    asyncio.run(scenario())
+
+
 def test_an_evaluation_is_stored_once(make_store: MakeStore) -> None:
     """The first one of a symbol, side and bar stays."""
 
