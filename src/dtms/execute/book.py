@@ -48,6 +48,8 @@ class SymbolWatch:
     instrument: Instrument
     bars: BarBook
     view: MarketView | None = None
+    read_until: tuple[int, int] = (0, 0)
+    """Closing times of the newest M5 and M15 bar that the view was read from."""
     tick: Tick | None = None
     tick_changed_ms: int = 0
     """Market time at which the quote last changed."""

@@ -408,9 +408,10 @@ class Cycle:
             ticket=watch.ticket,
             symbol=watch.trade.symbol,
             action=action.kind.value,
-            told=describe(action),
+            told=f"{describe(action)}: {outcome.ending.value.replace('_', ' ')}{_in_brackets(outcome.reason)}",
             ending=outcome.ending.value,
             reason=outcome.reason,
+            market_ms=self._desk.clock.market_ms(),
         )
         if outcome.ending is Ending.DONE:
             self._desk.actions += 1
@@ -519,7 +520,9 @@ class Cycle:
         await self._desk.store.commit(Unit(trades=(trade,), facts=facts))
         watch.trade = trade
         for fact in facts:
-            log.info(fact.kind.value, ticket=watch.ticket, symbol=trade.symbol, told=fact.summary)
+            log.info(
+                fact.kind.value, ticket=watch.ticket, symbol=trade.symbol, told=fact.summary, market_ms=fact.market_ms
+            )
 
 
 def _minutes(symbol: SymbolWatch, since_ms: int | None, now_ms: int) -> float:

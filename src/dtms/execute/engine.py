@@ -62,6 +62,8 @@ class EngineOptions:
     broker_timeout_s: float = 300.0
     """How long a start waits for the broker; 0 for ever."""
     releases: Sequence[Release] = ()
+    before_connect: Callable[[], Awaitable[None]] | None = None
+    """What must be done before the broker is asked: reading the terminal's clock."""
     warnings: tuple[str, ...] = ()
     """What a person should know for as long as the engine runs."""
 
@@ -183,7 +185,7 @@ class Engine:
         started, attempt = self._clock.machine_s(), 0
         while True:
             try:
-                self._account = await self._broker.connect()
+                await self._attach()
                 break
             except WrongAccount:
                 raise
@@ -195,9 +197,15 @@ class Engine:
                     raise BrokerUnavailable(f"no broker after {waited:.0f} s: {error}") from error
             await self._clock.sleep_machine(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
             attempt += 1
-        self._desk.account = (self._account.login, self._account.server)
         self._broker_ok = True
-        log.info("broker_connected", account=self._account.key, balance=self._account.balance)
+
+    async def _attach(self) -> None:
+        """Connect, and see to it that it is the account that was there before."""
+        if self._options.before_connect is not None:
+            await self._options.before_connect()
+        account = await self._broker.connect()
+        self._account, self._desk.account = account, (account.login, account.server)
+        log.info("broker_connected", account=account.key, balance=account.balance)
 
     async def _recover(self) -> None:
         """Match the store with the broker, before anything is decided."""
@@ -314,7 +322,7 @@ class Engine:
             self._store_ok = True
         else:
             self._loaded = await self._store.load()
-        self._account = await self._broker.connect()
+        await self._attach()
         self._broker_ok = True
         await self._recover()
 

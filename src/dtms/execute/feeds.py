@@ -109,18 +109,19 @@ class Feeds:
     async def _flow(self, symbol: SymbolWatch, now: int) -> None:
         span = symbol.bars.needs_flow(now)
         if span is not None:
-            symbol.bars.merge_flow(await self._broker.flow(symbol.name, *span))
+            symbol.bars.merge_flow(await self._broker.flow(symbol.name, *span), span[1])
 
     def read(self, symbol: SymbolWatch, settings: Settings) -> Fresh | None:
         """Read a symbol's view when a bar closed since the last one."""
         before, bars = symbol.view, symbol.bars
-        if before is not None and before.m5_close_ms == bars.m5().last_close_ms:
+        if before is not None and symbol.read_until == (bars.m5().last_close_ms, bars.m15().last_close_ms):
             return None
         return Fresh(symbol, before) if self.reread(symbol, settings) else None
 
     def reread(self, symbol: SymbolWatch, settings: Settings) -> bool:
         """Read a symbol's view from the bars that are known; False when they are too few."""
         bars = symbol.bars
+        symbol.read_until = (bars.m5().last_close_ms, bars.m15().last_close_ms)
         cache = self._caches.setdefault(symbol.name, ViewCache())
         try:
             symbol.view = evaluate(m5=bars.m5(), m15=bars.m15(), flow=bars.flow(), settings=settings, cache=cache)

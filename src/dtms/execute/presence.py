@@ -54,7 +54,9 @@ class Presence:
         watch.trade = trade
         self._book.index(trade)
         for fact in facts:
-            log.info(fact.kind.value, ticket=trade.ticket, symbol=trade.symbol, told=fact.summary)
+            log.info(
+                fact.kind.value, ticket=trade.ticket, symbol=trade.symbol, told=fact.summary, market_ms=fact.market_ms
+            )
 
     # --- open intents ----------------------------------------------------------------------------------------------
 

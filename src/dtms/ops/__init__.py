@@ -1,0 +1,1 @@
+"""Running several of dtms's programs together."""
