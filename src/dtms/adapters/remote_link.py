@@ -2,6 +2,7 @@
 
 import asyncio
 import queue
+import selectors
 import socket
 import threading
 from collections.abc import Mapping
@@ -35,8 +36,10 @@ class _Line:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.settimeout(None)
         self._connection: Connection[Any, Any] = Connection(self._socket.dup().detach())
+        self._readable = selectors.DefaultSelector()  # kept, because Connection.poll makes a new one each time
+        self._readable.register(self._socket, selectors.EVENT_READ)
         try:
-            if not self._connection.poll(timeout_s):
+            if not self._readable.select(timeout_s):
                 raise OSError("it accepts connections and says nothing")
             answer_challenge(self._connection, secret)
             deliver_challenge(self._connection, secret)
@@ -51,22 +54,20 @@ class _Line:
             OSError, EOFError: when the line breaks or the time is over; the request may have arrived.
         """
         self._connection.send_bytes(data)
-        if not self._connection.poll(timeout_s):
+        if not self._readable.select(max(0.0, timeout_s)):
             raise TimeoutError(f"no answer within {timeout_s:.1f} s")
         return self._connection.recv_bytes(MESSAGE_BYTES_MAX)
 
     def is_stale(self) -> bool:
         """Tell whether the gateway has closed the line: nothing else can be there to read between two requests."""
-        try:
-            return self._connection.poll(0)
-        except OSError:
-            return True
+        return bool(self._readable.select(0))
 
     def wake(self) -> None:
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
+        self._readable.close()
         self._connection.close()
         self._socket.close()
 
