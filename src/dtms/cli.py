@@ -97,13 +97,14 @@ def demo(
     port: Port = None,
     minutes: Annotated[float | None, typer.Option(min=0, help="End after so many minutes; default: run on.")] = None,
     rate: Annotated[float | None, typer.Option(min=0, help="How much faster than real time the market plays.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget the last demo instead of going on with it.")] = False,
 ) -> None:
     """Show dtms at work: the simulated terminal, recorded market data, sample trades and the overview page."""
     loaded = _load(config, sets, {"api.port": port}, {"mode": "auto"})
     _configure_logs(loaded, "demo")
     from dtms.bootstrap import demo as run
 
-    raise typer.Exit(run(loaded, minutes=minutes, rate=rate))
+    raise typer.Exit(run(loaded, minutes=minutes, rate=rate, fresh=fresh))
 
 
 @app.command()
@@ -155,7 +156,11 @@ def trades(
     if as_json:
         typer.echo(json.dumps(listed, indent=2))
     else:
-        _console().print(_trade_table(listed))
+        console = _console()
+        console.print(_trade_table(listed))
+        for trade in listed:
+            for warning in trade["trade_info"]["warnings"]:
+                console.print(f"{trade['ticket']}: {warning}", style="yellow", markup=False)
 
 
 @config_app.callback(invoke_without_command=True)
@@ -261,7 +266,7 @@ def _ask(config: "Config", path: str, query: Mapping[str, object] | None = None)
 
 
 def _trade_table(listed: list[dict[str, Any]]) -> "Table":
-    table = _table("ticket", "symbol", "side", "state", "score", "R", "P/L", "price", "stop", "owner", "notes")
+    table = _table("ticket", "symbol", "side", "state", "score", "R", "P/L", "price", "stop")
     for trade in listed:
         info = trade["trade_info"]
         figures = (info["current_score"], info["r_multiple"], info["profit"])
@@ -271,9 +276,7 @@ def _trade_table(listed: list[dict[str, Any]]) -> "Table":
             trade["direction"],
             trade["state"],
             *("–" if figure is None else f"{figure:+.2f}" for figure in figures),
-            *("–" if price is None else f"{price:g}" for price in (info["current_price"], info["sl"])),
-            info["owner"],
-            " ".join(info["warnings"]),
+            *("–" if price is None else f"{price:.10g}" for price in (info["current_price"], info["sl"])),
         )
     return table
 
@@ -282,13 +285,17 @@ def _table(*names: str) -> "Table":
     from rich import box
     from rich.table import Table
 
-    return Table(*names, box=box.SIMPLE, show_header=any(names))
+    table = Table(box=box.SIMPLE, show_header=any(names))
+    for name in names:
+        table.add_column(name, overflow="fold")
+    return table
 
 
 def _console() -> "Console":
     from rich.console import Console
 
-    return Console()
+    # A pipe has no width of its own: what reads it should not get cut cells.
+    return Console() if sys.stdout.isatty() else Console(width=200)
 
 
 def _say_error(message: str) -> None:

@@ -35,7 +35,7 @@ def registered_view(answer: Registered) -> dict[str, Json]:
     """Answer a registration."""
     trade = answer.trade
     word = "was already registered" if answer.already_registered else "is now protected"
-    stop = f"stop {trade.stop:g}" if trade.stop is not None else "no stop at the broker: nominal R"
+    stop = f"stop {trade.stop:.10g}" if trade.stop is not None else "no stop at the broker: nominal R"
     return {
         "success": True,
         "summary": f"Ticket {trade.ticket} {word}: {_position_words(trade)}, {stop}, {trade.state}.",
@@ -87,7 +87,7 @@ def summary(trade: Trade, live: Live | None, record: Record) -> str:
     """Say in one sentence how a trade stands."""
     who = f"Ticket {trade.ticket}, {_position_words(trade)}"
     if trade.state is State.CLOSED:
-        price = f" at {trade.close_price:g}" if trade.close_price is not None else ""
+        price = f" at {trade.close_price:.10g}" if trade.close_price is not None else ""
         return f"{who}: closed{price} ({trade.close_reason or 'reason unknown'}), realised {signed(trade.realised)}."
     if trade.disabled:
         return f"{who}: monitoring was stopped by hand; nothing protects it from here."
@@ -99,7 +99,7 @@ def summary(trade: Trade, live: Live | None, record: Record) -> str:
 
 
 def _position_words(trade: Trade) -> str:
-    return f"{trade.symbol} {trade.side.direction} {trade.open_volume:f} lots from {trade.entry:g}"
+    return f"{trade.symbol} {trade.side.direction} {trade.open_volume:f} lots from {trade.entry:.10g}"
 
 
 def _score(live: Live | None, record: Record) -> float | None:
