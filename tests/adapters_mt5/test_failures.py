@@ -205,6 +205,30 @@ class TestSending:
 
         bench(story)
 
+    @pytest.mark.parametrize(
+        ("state", "left", "is_evidence"),
+        [
+            (MT5.ORDER_STATE_FILLED, 0.0, True),
+            (MT5.ORDER_STATE_STARTED, 0.1, True),
+            (MT5.ORDER_STATE_REJECTED, 0.1, False),
+            (MT5.ORDER_STATE_CANCELED, 0.1, False),
+            (MT5.ORDER_STATE_CANCELED, 0.04, True),
+        ],
+    )
+    def test_a_past_order_is_evidence_unless_it_came_to_nothing(
+        self, bench: FaultyBench, state: int, left: float, is_evidence: bool
+    ) -> None:
+        async def story(desk: Desk) -> None:
+            position = await desk.open()
+            assert bench.terminal is not None
+            (order,) = bench.terminal.history_orders_get(position=position.identifier) or ()
+            past = altered(order, state=state, volume_initial=0.1, volume_current=left)
+            bench.faulty.faults["history_orders_get"] = (past,), 1
+            _, orders, _ = await desk.broker.find_by_magic(position.magic, 0)
+            assert bool(orders) is is_evidence
+
+        bench(story)
+
     def test_an_exception_out_of_the_module_is_an_unknown_outcome(self, bench: FaultyBench) -> None:
         async def story(desk: Desk) -> None:
             action = await desk.opening()
