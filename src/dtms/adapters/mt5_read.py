@@ -37,7 +37,7 @@ _TRADE_MODES = {
 }
 _REAL_ACCOUNT = 2
 _MARKET_EXECUTION = 2
-_EXECUTED_STATES = frozenset(
+_NOTHING_STATES = frozenset({2, 5, 6})  # cancelled, rejected, expired
     {1, 3, 4, 7, 8, 9}
 )  # placed, (partly) filled, or under way: not those that came to nothing
 
@@ -107,7 +107,7 @@ def to_order(row: Row) -> Order:
 def came_to_something(row: Row) -> bool:
     """Tell whether a past order can have changed anything: not rejected, expired or cancelled untouched."""
     found = fields(protocol.ORDER_FIELDS, row)
-    return found["state"] in _EXECUTED_STATES or found["volume_current"] < found["volume_initial"]
+    return found["state"] not in _NOTHING_STATES or found["volume_current"] < found["volume_initial"]
 
 
 def to_deals(rows: Sequence[Row], clock: ServerTime) -> list[Deal]:
