@@ -62,7 +62,7 @@ class Monitor:
 
     def __init__(self, *, desk: Desk, book: Book, feeds: Feeds, cycle: Cycle, presence: Presence) -> None:
         self._desk = desk
-        self._book = book
+        self.book = book
         self._feeds = feeds
         self._cycle = cycle
         self._presence = presence
@@ -81,7 +81,7 @@ class Monitor:
             BrokerUnavailable: when no sound answer was had; nothing was concluded from it.
             StoreFailed: when a fact could not be kept.
         """
-        symbols, settings = self._book.active_symbols(), self._desk.settings
+        symbols, settings = self.book.active_symbols(), self._desk.settings
         if symbols:
             await self._feeds.quotes(symbols)
             fresh = await self._feeds.bars(symbols, settings)
@@ -125,7 +125,7 @@ class Monitor:
     def _scan(self, now: int, due: dict[int, Why]) -> None:
         """Find trades whose time has come, and when the next one's will."""
         deep_ms, soonest = int(self._desk.settings.cadence.deep_s_max * 1000), NEVER
-        for ticket, watch in self._book.watches.items():
+        for ticket, watch in self.book.watches.items():
             retry = watch.trade.retry
             deep_at = (watch.last_deep_ms or -deep_ms) + deep_ms
             if retry is not None:
@@ -178,7 +178,7 @@ class Monitor:
         for index, ticket in enumerate(tickets):
             if index % SLICE == SLICE - 1:
                 await asyncio.sleep(0)
-            watch = self._book.watches.get(ticket)
+            watch = self.book.watches.get(ticket)
             if watch is None:
                 continue
             if (news := await self._isolated(watch, self._fast(watch, snapshot))) is not None:
@@ -189,7 +189,7 @@ class Monitor:
                 watch.trade = trade
 
     async def _fast(self, watch: Watch, snapshot: Snapshot) -> tuple[Watch, Trade, Fact] | None:
-        symbol, now = self._book.symbols[watch.trade.symbol], self._desk.clock.market_ms()
+        symbol, now = self.book.symbols[watch.trade.symbol], self._desk.clock.market_ms()
         self.counts.fast += 1
         watch.last_fast_ms, watch.next_fast_ms = now, now + self._fast_ms(watch, symbol)
         await self._presence.check(watch, snapshot)
@@ -260,17 +260,17 @@ class Monitor:
         for index, ticket in enumerate(tickets):
             if index % SLICE == SLICE - 1:
                 await asyncio.sleep(0)
-            watch = self._book.watches.get(ticket)
+            watch = self.book.watches.get(ticket)
             if watch is None:
                 continue
-            symbol = self._book.symbols[watch.trade.symbol]
+            symbol = self.book.symbols[watch.trade.symbol]
             touched.add(symbol.name)
             if self._touch(watch, symbol) and await self._step(watch, symbol, adding=False):
                 adding.append(watch)
         for watch in adding:
-            await self._step(watch, self._book.symbols[watch.trade.symbol], adding=True)
+            await self._step(watch, self.book.symbols[watch.trade.symbol], adding=True)
         for name in touched:
-            self._book.symbols[name].reband()
+            self.book.symbols[name].reband()
 
     def _touch(self, watch: Watch, symbol: SymbolWatch) -> bool:
         """Note a deep check, set the trade's guard levels anew, and answer whether stepping it could do anything."""
@@ -314,7 +314,7 @@ class Monitor:
 
     async def _step(self, watch: Watch, symbol: SymbolWatch, *, adding: bool) -> bool:
         still_due = await self._isolated(watch, self._cycle.step(watch, symbol, adding=adding))
-        self._book.index(watch.trade)
+        self.book.index(watch.trade)
         return bool(still_due)
 
     async def _isolated(self, watch: Watch, work: Awaitable[T]) -> T | None:
@@ -342,6 +342,6 @@ class Monitor:
 
     def _drop_finished(self, due: Iterable[int]) -> None:
         for ticket in list(due):
-            watch = self._book.watches.get(ticket)
+            watch = self.book.watches.get(ticket)
             if watch is not None and not watch.trade.is_active:
-                self._book.drop(ticket)
+                self.book.drop(ticket)

@@ -151,7 +151,8 @@ class Refused(Exception):
 class Service(Protocol):
     """The engine as its HTTP program sees it. Every method that changes something raises ``Refused``."""
 
-    settings: Settings
+    @property
+    def settings(self) -> Settings: ...
 
     def health(self) -> Health: ...
 

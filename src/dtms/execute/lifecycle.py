@@ -1,0 +1,345 @@
+"""The engine's life: start-up in order, the supervised loop, outages and repair, stopping.
+
+```
+store → broker (back-off) → authority → recovery → first cycle → ready
+```
+
+A lost broker makes the engine unready; recovery runs again before it acts again. A failed store stops all acting until
+it was read anew. The loop that dies is restarted at most three times an hour; after that the engine serves reads alone.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from dtms.decide.guards import HOUR_MS, RailState, Release
+from dtms.domain.account import Account
+from dtms.domain.errors import BrokerUnavailable, DtmsError, Misconfigured, StoreFailed, WrongAccount
+from dtms.domain.facts import FactKind
+from dtms.domain.trade import Mode
+from dtms.execute.authority import RENEW_S, EngineLease
+from dtms.execute.cycle import Desk
+from dtms.execute.feeds import Feeds
+from dtms.execute.monitor import Monitor
+from dtms.execute.restart import Restart
+from dtms.execute.service import Health, Monitoring, Step
+from dtms.ports.store import Controls, Loaded, Unit
+from dtms.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+BACKOFF_S = (2.0, 4.0, 8.0, 16.0, 30.0)
+ALERT_AFTER_S = 60.0
+RESTARTS_PER_HOUR = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    """What the configuration says of the engine beside its settings."""
+
+    holder: str
+    mode: Mode = Mode.OBSERVE
+    broker_timeout_s: float = 300.0
+    """How long a start waits for the broker; 0 for ever."""
+    releases: Sequence[Release] = ()
+    before_connect: Callable[[], Awaitable[None]] | None = None
+    """What must be done before the broker is asked: reading the terminal's clock."""
+    warnings: tuple[str, ...] = ()
+    """What a person should know for as long as the engine runs."""
+
+
+class Lifecycle:
+    """Starts, keeps and stops the monitoring loop."""
+
+    def __init__(
+        self,
+        *,
+        desk: Desk,
+        feeds: Feeds,
+        monitor: Monitor,
+        restart: Restart,
+        lease: EngineLease,
+        options: EngineOptions,
+    ) -> None:
+        self._desk = desk
+        self._clock = desk.clock
+        self._store = desk.store
+        self._broker = desk.broker
+        self._feeds = feeds
+        self._monitor = monitor
+        self._restart = restart
+        self._lease = lease
+        self._options = options
+        self.step = Step.CONFIGURATION
+        self.failure: str | None = None
+        self.controls = Controls()
+        self.account: Account | None = None
+        self.store_ok = True
+        self.pending: Settings | None = None
+        """Settings to be used from the next cycle on."""
+        self.started_s = self._clock.machine_s()
+        self._loaded: Loaded | None = None
+        self._recovered = False
+        self._broker_ok = False
+        self._loop: asyncio.Task[None] | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._restarts_ms: list[int] = []
+        self._cycle_end_s = self._clock.machine_s()
+        self._cycle_start_ms: int | None = None
+        self._cycle_duration_s: float | None = None
+        self._cycle_outcome = "none yet"
+        self._overruns = 0
+
+    # --- starting and stopping -------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Start in order and leave the monitoring loop running.
+
+        Raises:
+            DtmsError: with one clear line; nothing runs half-initialised.
+        """
+        try:
+            await self._start()
+        except DtmsError as error:
+            self.step, self.failure = Step.FAILED, str(error)
+            await self._stop_tasks()
+            raise
+
+    async def _start(self) -> None:
+        self.step = Step.STORE
+        await self._store.open()
+        await self._load()
+        self.step = Step.BROKER
+        await self._connect(self._options.broker_timeout_s)
+        await self._lease.acquire()
+        self._keeper = asyncio.create_task(self._keep_lease())
+        self.step = Step.RECOVERY
+        await self._recover()
+        self.step = Step.MONITORING
+        await self._record(FactKind.STARTED, f"engine started in mode {self._desk.mode}")
+        await self._one_cycle()
+        self._loop = asyncio.create_task(self._supervise())
+        self.step = Step.READY
+
+    async def _load(self) -> None:
+        loaded = await self._store.load()
+        self.use_controls(loaded.controls)
+        self._desk.rails = RailState.from_json(dict(loaded.rails))
+        self._loaded = loaded
+        since = self._clock.wall_ms() - HOUR_MS
+        kinds = frozenset({FactKind.LOOP_RESTARTED.value})
+        restarts = await self._store.facts(kinds=kinds, limit=RESTARTS_PER_HOUR + 1, newest=True)
+        self._restarts_ms = [f.machine_ms for f in restarts if f.machine_ms >= since]
+
+    def use_controls(self, controls: Controls) -> None:
+        """Act by what a person has set."""
+        self.controls = controls
+        self._desk.halted = controls.halted
+        self._desk.mode = controls.mode or self._options.mode
+
+    async def _connect(self, timeout_s: float) -> None:
+        started, attempt = self._clock.machine_s(), 0
+        while True:
+            try:
+                await self._attach()
+                break
+            except WrongAccount:
+                raise
+            except BrokerUnavailable as error:
+                waited = self._clock.machine_s() - started
+                level = log.warning if waited < ALERT_AFTER_S else log.error
+                level("broker_unavailable", told=str(error), waited_s=round(waited))
+                if timeout_s and waited >= timeout_s:
+                    raise BrokerUnavailable(f"no broker after {waited:.0f} s: {error}") from error
+            await self._clock.sleep_machine(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
+            attempt += 1
+        self._broker_ok = True
+
+    async def _attach(self) -> None:
+        """Connect, and see to it that it is the account that was there before."""
+        if self._options.before_connect is not None:
+            await self._options.before_connect()
+        account = await self._broker.connect()
+        self.account, self._desk.account = account, (account.login, account.server)
+        log.info("broker_connected", account=account.key, balance=account.balance)
+
+    async def _recover(self) -> None:
+        """Match the store with the broker, before anything is decided."""
+        started = self._clock.machine_s()
+        self._lease.forget_fence()
+        assert self._loaded is not None
+        summary = await self._restart.run(self._loaded)
+        self._monitor.scan_soon()
+        self._recovered = True
+        log.info("recovered", told=summary, seconds=round(self._clock.machine_s() - started, 3))
+        await self._record(FactKind.RECOVERED, summary)
+
+    async def stop(self) -> None:
+        """Finish the call in hand, record its outcome, give the lease back, close the store."""
+        self._stopping, self.step = True, Step.STOPPING
+        await self._stop_tasks()
+        try:
+            await self._record(FactKind.STOPPED, "engine stopped")
+            await self._lease.release()
+        except StoreFailed as error:
+            log.error("store_failed_at_stop", told=str(error))
+        await self._store.close()
+
+    async def _stop_tasks(self) -> None:
+        """Let the loop end by itself, so that no broker call is cut off; the lease's keeper can go at once."""
+        self._stopping = True
+        if self._loop is not None:
+            _, pending = await asyncio.wait({self._loop}, timeout=8.0)
+            for task in pending:
+                task.cancel()
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+
+    # --- the loop --------------------------------------------------------------------------------------------------
+
+    async def _keep_lease(self) -> None:
+        while True:
+            await self._clock.sleep_machine(RENEW_S)
+            try:
+                if not await self._lease.renew():
+                    log.error("authority_lost", told="the engine's lease went to another process")
+                    await self._lease.acquire()
+            except (StoreFailed, Misconfigured) as error:
+                log.error("lease_not_renewed", told=str(error))
+
+    async def _supervise(self) -> None:
+        """Keep the loop alive: restart what dies, at most three times an hour, counted in the store."""
+        while not self._stopping:
+            try:
+                await self._run()
+                return
+            except Exception as error:
+                log.critical("loop_died", exc_info=error)
+                if not await self._may_restart(error):
+                    return
+
+    async def _may_restart(self, error: Exception) -> bool:
+        now = self._clock.wall_ms()
+        self._restarts_ms = [at for at in self._restarts_ms if at >= now - HOUR_MS]
+        told = f"{type(error).__name__}: {error}"
+        if len(self._restarts_ms) >= RESTARTS_PER_HOUR:
+            self._cycle_outcome = f"dead after {RESTARTS_PER_HOUR} restarts in an hour: {told}"
+            log.critical("loop_given_up", told=self._cycle_outcome)
+            return False
+        self._restarts_ms.append(now)
+        try:
+            await self._record(FactKind.LOOP_RESTARTED, f"the monitoring loop died: {told}")
+        except StoreFailed as failed:
+            log.error("restart_not_recorded", told=str(failed))
+        await self._clock.sleep_machine(1.0)
+        return True
+
+    async def _run(self) -> None:
+        while not self._stopping:
+            started = self._clock.machine_s()
+            await self._one_cycle()
+            spent = self._clock.machine_s() - started
+            interval = self._desk.settings.cadence.tick_poll_ms / 1000
+            if spent > interval:
+                self._overruns += 1
+            await self._clock.sleep_machine(max(interval - spent, 0.001))
+
+    async def _one_cycle(self) -> None:
+        """Run one cycle; a broker or store that is away makes the engine unready and is waited for."""
+        started = self._clock.machine_s()
+        self._cycle_start_ms = self._clock.market_ms()
+        if self.pending is not None:
+            self._adopt(self.pending)
+        try:
+            await self._repair()
+            await self._monitor.run_cycle()
+            self._cycle_outcome = "ok"
+        except BrokerUnavailable as error:
+            self._note_outage("broker", error)
+            self._broker_ok = False
+        except StoreFailed as error:
+            self._note_outage("store", error)
+            self.store_ok = False
+        self._cycle_end_s = self._clock.machine_s()
+        self._cycle_duration_s = self._cycle_end_s - started
+
+    def _note_outage(self, what: str, error: DtmsError) -> None:
+        told = f"{what} unavailable: {error}"
+        if self._cycle_outcome != told:
+            log.error(f"{what}_unavailable", told=str(error))
+        self._cycle_outcome = told
+
+    async def _repair(self) -> None:
+        """After an outage believe nothing: read the store anew, reconnect, recover."""
+        if self._broker_ok and self.store_ok:
+            return
+        if not self.store_ok:
+            await self._load()
+            self.store_ok = True
+        else:
+            self._loaded = await self._store.load()
+        await self._attach()
+        self._broker_ok = True
+        await self._recover()
+
+    def _adopt(self, settings: Settings) -> None:
+        """Use new settings, and read every view by them."""
+        self._desk.settings = settings
+        self._desk.executor.settings = settings.intents
+        self.pending = None
+        for symbol in self._monitor.book.symbols.values():
+            self._feeds.reread(symbol, settings)
+        self._monitor.scan_soon()
+
+    async def _record(self, kind: FactKind, summary: str) -> None:
+        await self._store.commit(Unit(facts=(self._desk.journal.fact(kind, summary),)))
+
+    # --- health ----------------------------------------------------------------------------------------------------
+
+    def health(self) -> Health:
+        reasons = self.reasons()
+        return Health(
+            step=self.step,
+            recovered=self._recovered,
+            ready=not reasons,
+            monitoring_active=self._is_looping(),
+            active_trades=len(self._monitor.book.watches),
+            broker_connected=self._broker_ok,
+            store_ok=self.store_ok and self.step not in (Step.CONFIGURATION, Step.STORE),
+            reasons=reasons,
+            failure=self.failure,
+        )
+
+    def reasons(self) -> tuple[str, ...]:
+        checks: tuple[tuple[bool, str], ...] = (
+            (self.failure is not None, f"initialisation failed: {self.failure}"),
+            (self.step is Step.STOPPING, "stopping"),
+            (self.step not in (Step.READY, Step.FAILED, Step.STOPPING), f"starting: {self.step.value}"),
+            (self.step is Step.READY and not self._is_looping(), f"monitoring stopped: {self._cycle_outcome}"),
+            (self.step is Step.READY and not self._broker_ok, self._cycle_outcome),
+            (not self.store_ok, self._cycle_outcome),
+            (self.step is Step.READY and not self._lease.is_held, "the engine's lease is not held"),
+        )
+        return tuple(told for holds, told in checks if holds)
+
+    def _is_looping(self) -> bool:
+        return self._loop is not None and not self._loop.done()
+
+    def monitoring(self) -> Monitoring:
+        now = self._clock.wall_ms()
+        return Monitoring(
+            alive=self._is_looping(),
+            age_s=self._clock.machine_s() - self._cycle_end_s,
+            interval_s=self._desk.settings.cadence.tick_poll_ms / 1000,
+            last_start_ms=self._cycle_start_ms,
+            last_duration_s=self._cycle_duration_s,
+            last_outcome=self._cycle_outcome,
+            cycles=self._monitor.counts.cycles,
+            overruns=self._overruns,
+            restarts_last_hour=sum(1 for at in self._restarts_ms if at >= now - HOUR_MS),
+            stale_symbols=dict(self._monitor.counts.stale),
+        )

@@ -1,0 +1,103 @@
+"""What the engine's memory shows of itself and of its trades."""
+
+from collections.abc import Sequence
+
+from dtms.decide.guards import rail_figures
+from dtms.domain.facts import Json
+from dtms.domain.prices import ZERO
+from dtms.domain.trade import State, Trade
+from dtms.execute.book import Book, Watch
+from dtms.execute.cycle import Desk
+from dtms.execute.lifecycle import Lifecycle
+from dtms.execute.monitor import Monitor
+from dtms.execute.service import Live, Status
+
+
+class Reading:
+    """Answers from memory."""
+
+    def __init__(self, *, desk: Desk, book: Book, monitor: Monitor, life: Lifecycle, warnings: tuple[str, ...]) -> None:
+        self._desk = desk
+        self._book = book
+        self._monitor = monitor
+        self._life = life
+        self._warnings = warnings
+
+    def status(self) -> Status:
+        counts, unknown = self._monitor.counts, sum(len(w.open_intents) for w in self._book.watches.values())
+        attention = [
+            f"trade {w.ticket}: {w.trade.needs_attention}"
+            for w in self._book.watches.values()
+            if w.trade.needs_attention
+        ]
+        return Status(
+            uptime_s=self._desk.clock.machine_s() - self._life.started_s,
+            market_ms=self._desk.clock.market_ms(),
+            active_trades=len(self._book.watches),
+            trades_by_state={state.value: n for state, n in self._book.by_state().items() if state is not State.CLOSED},
+            fast_checks=counts.fast,
+            deep_checks=counts.deep,
+            actions_executed=self._desk.actions,
+            transitions=self._desk.transitions,
+            last_check_ms=counts.last_check_ms,
+            mode=self._desk.mode,
+            halted=self._desk.halted,
+            halt_reason=self._life.controls.halt_reason,
+            rails=rail_figures(self._desk.rails, self._desk.settings.rails),
+            intents_unknown=unknown,
+            account=self._account(),
+            warnings=(*self._warnings, *self._monitor.counts.stale.values(), *attention),
+        )
+
+    def _account(self) -> dict[str, Json]:
+        account = self._life.account
+        if account is None:
+            return {}
+        return {
+            "login": account.login,
+            "server": account.server,
+            "currency": account.currency,
+            "balance": account.balance,
+            "equity": self._desk.rails.equity or account.equity,
+            "margin_mode": account.margin_mode.value,
+            "hedging_possible": self._desk.hedge_prohibited is None and account.margin_mode.value == "hedging",
+        }
+
+    def live(self, ticket: int) -> Live | None:
+        watch = self._book.watches.get(ticket)
+        return None if watch is None else self._live(watch)
+
+    def live_trades(self) -> Sequence[Live]:
+        return [self._live(watch) for watch in self._book.watches.values()]
+
+    def _live(self, watch: Watch) -> Live:
+        symbol, trade = self._book.symbols[watch.trade.symbol], watch.trade
+        tick, machine, protection = symbol.tick, trade.machine, self._desk.settings.protection
+        price = tick.closing(trade.side) if tick is not None else None
+        now = self._desk.clock.market_ms()
+
+        def left(since: int | None, minutes: float) -> float | None:
+            return None if since is None else max(0.0, minutes - symbol.bars.traded_minutes(since, now))
+
+        return Live(
+            trade=trade,
+            price=price,
+            profit=None
+            if price is None
+            else _profit(trade, price, symbol.instrument.tick_value / symbol.instrument.tick_size),
+            score=symbol.view.score(trade.side).total if symbol.view is not None else None,
+            view=symbol.view,
+            last_fast_ms=watch.last_fast_ms,
+            last_deep_ms=watch.last_deep_ms,
+            flat_left_min=left(machine.flat_since_ms, protection.flat_min),
+            recovery_left_min=left(machine.recovery_since_ms, protection.recovery_min),
+            held=watch.held,
+        )
+
+
+def _profit(trade: Trade, price: float, money_per_price: float) -> float:
+    """Floating profit of the trade's side in account currency, without swap and commission."""
+    own = (price - trade.entry) * float(trade.volume)
+    readded = sum((price - m.entry) * float(m.volume) for m in trade.readds)
+    hedged = sum((m.entry - price) * float(m.volume) for m in trade.hedges)
+    return round((own + readded + hedged) * trade.side.sign * money_per_price, 2) if trade.volume > ZERO else 0.0
