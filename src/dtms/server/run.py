@@ -40,7 +40,7 @@ class _Server(uvicorn.Server):
     """Leaves signals to ``run``, which stops the engine before HTTP."""
 
     @contextlib.contextmanager
-    def captureon_signals(self) -> Iterator[None]:
+    def capture_signals(self) -> Iterator[None]:
         yield
 
 
