@@ -38,8 +38,6 @@ _TRADE_MODES = {
 _REAL_ACCOUNT = 2
 _MARKET_EXECUTION = 2
 _NOTHING_STATES = frozenset({2, 5, 6})  # cancelled, rejected, expired
-    {1, 3, 4, 7, 8, 9}
-)  # placed, (partly) filled, or under way: not those that came to nothing
 
 
 def fields(names: Sequence[str], row: Row) -> dict[str, Any]:
