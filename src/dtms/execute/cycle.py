@@ -32,6 +32,7 @@ log = structlog.get_logger(__name__)
 TRIES_AT_ONCE = 3
 STEPS_MAX = 8
 BACKOFF_MAX_S = 60.0
+MARKET_CLOSED = 10018
 NO_HEDGE_RETCODES = {
     10045: "the account closes first in, first out",
     10046: "the account prohibits hedging",
@@ -143,7 +144,7 @@ class Cycle:
             if told.ending in (Ending.FAILED, Ending.UNKNOWN):
                 await self._count(watch, due.row, told)
                 return False
-            endings.append(f"{move.value}: {told.ending.value.replace('_', ' ')}{_in_brackets(told.reason)}")
+            endings.append(_ended(move, told))
         if watch.trade.machine.state is not due.row.to:  # the last move needed no request
             await self._enter(watch, due, endings)
         return True
@@ -204,7 +205,7 @@ class Cycle:
             if told.ending in (Ending.FAILED, Ending.UNKNOWN):
                 await self._count(watch, due.row, told)
                 return False
-            endings.append(f"{move.value}: {told.ending.value.replace('_', ' ')}{_in_brackets(told.reason)}")
+            endings.append(_ended(move, told))
         now = self._desk.clock.market_ms()
         trade = replace(watch.trade, machine=trade_state.substituted(watch.trade.machine, now), retry=None)
         fact = self._desk.journal.fact(
@@ -277,7 +278,7 @@ class Cycle:
                 watch.trade = replace(watch.trade, machine=replace(watch.trade.machine, breakeven_pending=True))
             if not planned.actions:
                 return Told(Ending.DONE, planned.note)
-            outcome = await self._carry_out(watch, sight, planned, move, due, after)
+            outcome = await self._carry_out(watch, symbol, sight, planned, move, due, after)
             told = _told(outcome, move)
             if not outcome.again:
                 break
@@ -371,6 +372,7 @@ class Cycle:
     async def _carry_out(
         self,
         watch: Watch,
+        symbol: SymbolWatch,
         sight: Sight,
         planned: Plan,
         move: Move,
@@ -398,6 +400,8 @@ class Cycle:
             if outcome.ending is Ending.UNKNOWN and executed.intent is not None:
                 watch.open_intents[executed.intent.number] = executed.intent
             self._note(watch, action, outcome)
+            if outcome.retcode == MARKET_CLOSED:
+                symbol.bars.note_closed(self._desk.clock.market_ms())
             if outcome.ending is not Ending.DONE:
                 break
         return outcome
@@ -452,7 +456,7 @@ class Cycle:
                 watch.noted["protect"] = planned.reason
                 return await self._impossible(watch, Move.TIGHTEN, planned)
             return Told(Ending.NOT_POSSIBLE, planned.reason)
-        outcome = await self._carry_out(watch, sight, planned, Move.TIGHTEN, None, None)
+        outcome = await self._carry_out(watch, symbol, sight, planned, Move.TIGHTEN, None, None)
         return _told(outcome, Move.TIGHTEN)
 
     def _still_waits(self, told: Told) -> bool:
@@ -527,6 +531,13 @@ class Cycle:
 
 def _minutes(symbol: SymbolWatch, since_ms: int | None, now_ms: int) -> float:
     return 0.0 if since_ms is None else symbol.bars.traded_minutes(since_ms, now_ms)
+
+
+def _ended(move: Move, told: Told) -> str:
+    """Tell how a move ended; one that needed no request says why."""
+    if told.ending is Ending.DONE and told.reason:
+        return f"{move.value}: {told.reason}"
+    return f"{move.value}: {told.ending.value.replace('_', ' ')}{_in_brackets(told.reason)}"
 
 
 def _in_brackets(reason: str) -> str:
