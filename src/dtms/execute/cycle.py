@@ -14,7 +14,7 @@ from dtms.decide.defence import Impossible, Plan, Planned, Sight, family_sight_p
 from dtms.decide.guards import GuardInput, RailState, Release, is_spread_spike, refuse_risk
 from dtms.decide.settle import ROW_BY_RULE
 from dtms.decide.trade_state import Due, Move, Row, Situation
-from dtms.domain.actions import Action, Ending, MoveStop, OpenPosition, Outcome, Serves
+from dtms.domain.actions import Action, Ending, IntentState, MoveStop, OpenPosition, Outcome, Serves
 from dtms.domain.errors import BrokerUnavailable
 from dtms.domain.facts import Fact, FactKind, Json
 from dtms.domain.snapshot import Snapshot
@@ -134,6 +134,8 @@ class Cycle:
     async def _take(self, watch: Watch, symbol: SymbolWatch, due: Due) -> bool:
         if not self._acts(watch) and due.row.rule != "position_gone":
             return await self._take_shadow(watch, symbol, due)
+        if Move.CLOSE_ALL in due.row.moves:  # what is closed first tells the reason, whatever is left to close
+            watch.trade = replace(watch.trade, close_reason=due.reason)
         endings: list[str] = []
         moves = [m for m in due.row.moves if not trade_state.is_spent(watch.trade.machine, m)]
         for move in moves:
@@ -322,6 +324,9 @@ class Cycle:
             return Told(Ending.FAILED, "halted by the kill switch", wait=True)
         if not self._acts(watch):
             return Told(Ending.FAILED, f"mode is {self._desk.mode_of(watch.trade)}", wait=True)
+        kinds = {a.kind for a in actions if a.kind.changes_exposure}
+        if any(i.action.kind in kinds for i in watch.open_intents.values()):
+            return Impossible("unresolved_intent", "nobody can say yet whether an earlier one was executed")
         if move.adds_risk:
             refusal = refuse_risk(self._guard_input(sight, symbol, watch, move))
             return Impossible(refusal.rail, refusal.reason) if refusal else None
@@ -466,7 +471,8 @@ class Cycle:
 
     def _blocked(self, watch: Watch) -> frozenset[str]:
         """Rules that are not taken now: backing off, given up, or with a request whose outcome is not known."""
-        unresolved = {i.serves.rule for i in watch.open_intents.values() if i.serves is not None}
+        waiting = [i for i in watch.open_intents.values() if i.state is not IntentState.NEEDS_HUMAN]
+        unresolved = {i.serves.rule for i in waiting if i.serves is not None}
         retry = watch.trade.retry
         if retry is not None and self._waits(retry):
             unresolved.add(retry.move)

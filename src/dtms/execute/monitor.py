@@ -283,6 +283,9 @@ class Monitor:
         if tick is None or symbol.stale is not None or symbol.view is None:
             watch.held = symbol.stale or "no quote yet"
             return trade.volume == ZERO and trade.is_active
+        if trade.unconfirmed:
+            watch.held = "the broker does not list the position"
+            return False
         watch.held = None
         machine = self._machine(trade)
         if trade.retry is not None or trade.volume == ZERO or (machine.state is State.HEDGED and not trade.hedges):
