@@ -99,8 +99,9 @@ def _load_csv(path: Path) -> BarRecording:
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rt", encoding="utf-8", newline="") as lines:
         first = lines.readline()
-        about = json.loads(first[1:]) if first.startswith("#") else {}
-        header = (lines.readline() if about else first).strip().split(",")
+        told = first.startswith("#")
+        about = json.loads(first[1:]) if told else {}
+        header = (lines.readline() if told else first).strip().split(",")
         if tuple(header) != BAR_COLUMNS:
             raise RecordingError(f"{path.name}: expected the columns {','.join(BAR_COLUMNS)}")
         columns = list(zip(*csv.reader(lines), strict=True))
