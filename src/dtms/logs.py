@@ -14,7 +14,7 @@ import structlog
 _SECRET_NAMES: Final = re.compile(r"secret|password|token|api_?key|authorization|webhook", re.IGNORECASE)
 _NOT_SECRET: Final = frozenset({"fencing_token", "lease_token"})
 _URL_PASSWORD: Final = re.compile(r"(://[^/:@\s]*:)[^@/\s]+@")
-_QUIET: Final = ("uvicorn.access", "httpx", "httpcore", "alembic.runtime.migration")
+_QUIET: Final = ("uvicorn.access", "httpx", "httpcore", "alembic")
 
 Event = MutableMapping[str, Any]
 

@@ -87,7 +87,9 @@ def install(app: FastAPI) -> None:
 def _handler(translate: Callable[[Any], Problem]) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def handle(request: Request, error: Exception) -> Response:
         problem = translate(error)
-        _log.info("request_refused", path=request.url.path, status=problem.status, error=problem.code.value)
+        # Whoever waits for readiness asks again and again; that is no news.
+        tell = _log.debug if problem.code is ErrorCode.NOT_READY else _log.info
+        tell("request_refused", path=request.url.path, status=problem.status, error=problem.code.value)
         headers = error.headers if isinstance(error, HTTPException) and error.headers else {}
         return problem_answer(problem, correlation_id(request), headers)
 

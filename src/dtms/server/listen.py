@@ -11,6 +11,7 @@ from dtms.domain.errors import Misconfigured
 from dtms.server.answers import ErrorCode, Problem, envelope
 
 _BACKLOG: Final = 1024
+_HEAD_BYTES_MAX: Final = 32 * 1024
 
 
 def refuse_exposed(host: str) -> None:
@@ -65,7 +66,33 @@ def _resolved(host: str, port: int) -> tuple[Any, ...]:
 
 
 class EnvelopeProtocol(HttpToolsProtocol):
-    """HTTP/1.1 with the envelope also for what is not valid HTTP and so never reaches the application."""
+    """HTTP/1.1 with the envelope also for what is not valid HTTP and so never reaches the application.
+
+    The parser itself takes a head of any length, so its size is limited here.
+    """
+
+    head_bytes = 0
+
+    def on_message_begin(self) -> None:
+        """Start counting a new request's head."""
+        self.head_bytes = 0
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """Take a piece of the path."""
+        self._count(url)
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take one header."""
+        self._count(name + value)
+        super().on_header(name, value)
+
+    def _count(self, piece: bytes) -> None:
+        self.head_bytes += len(piece)
+        if self.head_bytes > _HEAD_BYTES_MAX:
+            # Raised inside the parser, it ends the request as not valid HTTP.
+            raise ValueError("the head of the request is too long")
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the base class's signature
         """Answer 400 and close."""

@@ -46,8 +46,10 @@ def why_not_ready(health: Health) -> str:
         Step.RECOVERY: "DTMS is starting: positions and trades are being reconciled",
         Step.MONITORING: "DTMS is starting: the first cycle is running",
         Step.STOPPING: "DTMS is stopping",
-    }.get(health.step, "DTMS is not ready")
-    return f"{words} ({'; '.join(health.reasons)})." if health.reasons else f"{words}."
+    }.get(health.step)
+    if words is not None:
+        return f"{words}."
+    return f"DTMS is not ready: {'; '.join(health.reasons)}." if health.reasons else "DTMS is not ready."
 
 
 def is_late(monitoring: Monitoring) -> bool:
