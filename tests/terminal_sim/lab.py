@@ -33,14 +33,15 @@ def utc_ms(text: str) -> int:
 
 def price(points: int, digits: int = 5) -> float:
     """Give the price at an offset in points from the bench's base price."""
-    return (BASE_POINTS + points) / 10**digits
+    return (BASE_POINTS + points) / float(10**digits)
 
 
 def write_market(path: Path, minutes: Sequence[Minute], begin: str = TUESDAY) -> Path:
     """Write minutes from a moment on, after two flat hours; None is a minute without a bar."""
     first: tuple[int, int, int, int] = next(minute for minute in minutes if minute)
     start_ms = utc_ms(begin) - HISTORY_MINUTES * MINUTE_MS
-    rows: list[Minute] = [(first[0],) * 4] * HISTORY_MINUTES + list(minutes)
+    before: Minute = (first[0], first[0], first[0], first[0])
+    rows: list[Minute] = [*[before] * HISTORY_MINUTES, *minutes]
     kept = [(start_ms + i * MINUTE_MS, row) for i, row in enumerate(rows) if row]
     prices = np.array([row for _, row in kept], dtype=np.float64) + BASE_POINTS
     bars = BarRecording(

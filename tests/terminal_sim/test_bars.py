@@ -30,6 +30,7 @@ FILES = (
 TICK_FILES = ("XAUUSD_ticks_20140502", "EURUSD_ticks_20140502", "BTCUSD_ticks_20230220T12", "USDJPY_ticks_20130101T22")
 CLOCK = ServerClock("new_york+7")
 TIMEFRAMES = (MT5.TIMEFRAME_M1, MT5.TIMEFRAME_M5, MT5.TIMEFRAME_M15, MT5.TIMEFRAME_H1, MT5.TIMEFRAME_D1)
+OTHERS = (MT5.TIMEFRAME_M10, MT5.TIMEFRAME_H4, MT5.TIMEFRAME_W1, MT5.TIMEFRAME_MN1)
 BLOCKS_CHECKED = 40
 
 
@@ -89,9 +90,7 @@ def test_recorded_ticks_are_played_as_they_were(data_dir: Path, name: str) -> No
     assert rates["high"].max() == np.round(recording.bid.max(), digits)  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize(
-    "timeframe", [*TIMEFRAMES, MT5.TIMEFRAME_M10, MT5.TIMEFRAME_H4, MT5.TIMEFRAME_W1, MT5.TIMEFRAME_MN1]
-)
+@pytest.mark.parametrize("timeframe", [*TIMEFRAMES, *OTHERS])
 def test_the_forming_bar_is_made_of_the_ticks_so_far_and_of_nothing_else(timeframe: int) -> None:
     """On the shipped hours: at odd moments the newest bar agrees with the ticks that copy_ticks shows."""
     terminal, clock = stepped_terminal(shipped("2017-10-03T08:00:00Z"))
@@ -136,10 +135,12 @@ def test_the_ways_to_ask_for_bars_agree() -> None:
         rows = terminal.copy_rates_from_pos("EURUSD", timeframe, 0, 50)
         assert rows is not None
         assert len(rows) == 50
-        assert np.array_equal(terminal.copy_rates_from_pos("EURUSD", timeframe, 3, 47), rows[:-3])
-        assert np.array_equal(terminal.copy_rates_from("EURUSD", timeframe, int(rows["time"][-1]), 50), rows)
+        earlier = terminal.copy_rates_from_pos("EURUSD", timeframe, 3, 47)
+        before = terminal.copy_rates_from("EURUSD", timeframe, int(rows["time"][-1]), 50)
         between = terminal.copy_rates_range("EURUSD", timeframe, int(rows["time"][10]), int(rows["time"][20]))
-        assert np.array_equal(between, rows[10:21])
+        for asked, same in ((earlier, rows[:-3]), (before, rows), (between, rows[10:21])):
+            assert asked is not None
+            assert np.array_equal(asked, same)
 
 
 def test_coarser_bars_are_their_finer_ones_put_together() -> None:

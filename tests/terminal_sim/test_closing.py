@@ -71,7 +71,7 @@ def test_opposite_positions_close_each_other_without_a_second_spread(bench: Make
     assert position is not None
     assert position.volume == 0.2
     assert lab.position(sell) is None
-    deals = [deal for deal in lab.terminal.history_deals_get(ticket=result.order) or ()]
+    deals = list(lab.terminal.history_deals_get(ticket=result.order) or ())
     assert [deal.entry for deal in deals] == [3, 3]
     assert sum(deal.profit for deal in deals) == pytest.approx(-0.2)  # bought at 2, sold at 0: two points of 0.1 lots
 

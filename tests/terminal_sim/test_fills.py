@@ -44,7 +44,7 @@ def test_a_target_fills_at_its_price(bench: MakeLab, side: int, tp: int, minute:
 
 
 def test_a_buy_closes_on_the_bid_and_a_sell_on_the_ask(bench: MakeLab) -> None:
-    """The market rises to a bid of 100, so the ask reaches 102: a sell's stop at 102 goes, a buy's target at 101 stays."""
+    """The bid rises to 100 and the ask to 102: a sell's stop at 102 goes, a buy's target at 101 stays."""
     lab = bench([RISE, (100, 100, 100, 100)])
     sell, buy = lab.opened(SELL, sl=price(102)), lab.opened(BUY, tp=price(101))
     lab.minute(1)

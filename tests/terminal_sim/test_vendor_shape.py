@@ -51,7 +51,7 @@ def test_it_has_the_vendors_32_functions() -> None:
 
 def test_a_structure_is_a_tuple_that_gives_a_dict_and_nothing_of_namedtuple() -> None:
     level = structs.BookInfo((1, 1.5, 2, 2.0))
-    assert level == (1, 1.5, 2, 2.0)
+    assert tuple(level) == (1, 1.5, 2, 2.0)
     assert (level.price, level[1]) == (1.5, 1.5)
     assert level._asdict() == {"type": 1, "price": 1.5, "volume": 2, "volume_dbl": 2.0}
     assert not hasattr(level, "_fields")

@@ -53,7 +53,7 @@ class Image:
         self._data = data
         header = struct.unpack_from("<I", data, 0x3C)[0]
         count, optional = struct.unpack_from("<H", data, header + 6)[0], struct.unpack_from("<H", data, header + 20)[0]
-        self._base = struct.unpack_from("<Q", data, header + 48)[0]
+        self._base = int(struct.unpack_from("<Q", data, header + 48)[0])
         self._sections = [self._section(header + 24 + optional + i * 40) for i in range(count)]
 
     def structures(self) -> dict[str, list[str]]:
