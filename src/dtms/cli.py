@@ -46,12 +46,9 @@ def main() -> None:
     """Run a command; what the user can mend is one line, and exit code 2."""
     try:
         app()
-    except Misconfigured as error:
-        _say_error(str(error))
-        sys.exit(MISCONFIGURED)
     except DtmsError as error:
-        _say_error(str(error))
-        sys.exit(1)
+        typer.secho(f"dtms: {error}", fg=typer.colors.RED, err=True)
+        sys.exit(MISCONFIGURED if isinstance(error, Misconfigured) else 1)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 
@@ -296,7 +293,3 @@ def _console() -> "Console":
 
     # A pipe has no width of its own: what reads it should not get cut cells.
     return Console() if sys.stdout.isatty() else Console(width=200)
-
-
-def _say_error(message: str) -> None:
-    typer.secho(f"dtms: {message}", fg=typer.colors.RED, err=True)

@@ -1,14 +1,14 @@
-"""The seam's double: Service, Store and Clock in memory, keeping the promises that the HTTP program relies on."""
+"""The seam's double: Service and Clock in memory, keeping the promises that the HTTP program relies on."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from decimal import Decimal
 
-from dtms.domain.actions import Intent
-from dtms.domain.errors import StoreFailed
+from tests.server.memory_store import MemoryStore
+
 from dtms.domain.facts import Fact, FactKind, Json
 from dtms.domain.market import Side
-from dtms.domain.trade import Machine, Mode, State, Trade
+from dtms.domain.trade import Machine, Mode, Trade
 from dtms.execute.service import (
     Health,
     Live,
@@ -20,11 +20,9 @@ from dtms.execute.service import (
     Status,
     Step,
 )
-from dtms.ports.store import Controls, Evaluation, Lease, Loaded, Page, Unit
 from dtms.settings import Settings
 
 START_MS = 1_758_905_100_000
-ACTIVE = frozenset(State) - {State.CLOSED}
 READY = Health(
     step=Step.READY,
     recovered=True,
@@ -88,112 +86,6 @@ def trade_of(request: Registration, at_ms: int) -> Trade:
         strategy_type=request.strategy_type,
         mode=request.mode,
     )
-
-
-@dataclass
-class MemoryStore:
-    """A store whose rows are in memory; ``broken`` makes every call fail."""
-
-    rows: dict[int, Trade] = field(default_factory=dict)
-    journal: list[Fact] = field(default_factory=list)
-    scored: list[Evaluation] = field(default_factory=list)
-    broken: bool = False
-    reads: int = 0
-
-    def _check(self) -> None:
-        self.reads += 1
-        if self.broken:
-            raise StoreFailed("disk I/O error on /var/secret/path.db")
-
-    def add(self, fact: Fact) -> None:
-        self.journal.append(replace(fact, id=len(self.journal) + 1))
-
-    async def open(self) -> None:
-        self._check()
-
-    async def close(self) -> None: ...
-
-    async def load(self) -> Loaded:
-        return Loaded(trades=tuple(self.rows.values()), intents=(), controls=Controls(), rails={})
-
-    async def commit(self, unit: Unit) -> Sequence[int]:
-        raise NotImplementedError("the HTTP program never writes")
-
-    async def next_intent_numbers(self, count: int) -> range:
-        raise NotImplementedError("the HTTP program never writes")
-
-    async def trade(self, ticket: int) -> Trade | None:
-        self._check()
-        return self.rows.get(ticket)
-
-    async def trades(
-        self,
-        *,
-        states: frozenset[State] | None = None,
-        symbol: str | None = None,
-        tickets: Sequence[int] | None = None,
-        after: int | None = None,
-        limit: int = 100,
-    ) -> Page:
-        self._check()
-        found = [
-            (place, t)
-            for place, t in enumerate(self.rows.values(), start=1)
-            if t.state in (states or ACTIVE)
-            and (states is not None or not t.disabled)
-            and symbol in (None, t.symbol)
-            and (tickets is None or t.ticket in tickets)
-            and place > (after or 0)
-        ]
-        more = found[limit - 1][0] if len(found) > limit else None
-        return Page(trades=[t for _, t in found[:limit]], next_cursor=more)
-
-    async def intents(self, *, ticket: int | None = None, open_only: bool = False) -> Sequence[Intent]:
-        return ()
-
-    async def facts(
-        self,
-        *,
-        ticket: int | None = None,
-        kinds: frozenset[str] | None = None,
-        since_ms: int | None = None,
-        until_ms: int | None = None,
-        after: int | None = None,
-        limit: int = 100,
-        newest: bool = False,
-    ) -> Sequence[Fact]:
-        self._check()
-        found = [
-            f
-            for f in self.journal
-            if ticket in (None, f.ticket)
-            and (kinds is None or f.kind in kinds)
-            and (since_ms is None or f.market_ms >= since_ms)
-            and (until_ms is None or f.market_ms <= until_ms)
-            and f.id > (after or 0)
-        ]
-        return found[-limit:] if newest else found[:limit]
-
-    async def count_facts(self, kinds: frozenset[str], ticket: int | None = None) -> int:
-        self._check()
-        return sum(f.kind in kinds and ticket in (None, f.ticket) for f in self.journal)
-
-    async def evaluations(
-        self, symbol: str, direction: str, *, from_ms: int, to_ms: int, limit: int = 1000, newest: bool = False
-    ) -> Sequence[Evaluation]:
-        self._check()
-        found = [
-            e for e in self.scored if (e.symbol, e.direction) == (symbol, direction) and from_ms <= e.bar_ms <= to_ms
-        ]
-        return found[-limit:] if newest else found[:limit]
-
-    async def acquire(self, key: str, holder: str, ttl_s: float) -> Lease | None:
-        return None
-
-    async def renew(self, lease: Lease, ttl_s: float) -> Lease | None:
-        return None
-
-    async def release(self, lease: Lease) -> None: ...
 
 
 class MemoryService:

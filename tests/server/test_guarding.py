@@ -4,8 +4,10 @@ import asyncio
 import re
 
 import pytest
-from tests.server.world import JSON, World, check_envelope
+from tests.server.world import JSON, World, check_envelope, make_world
 
+from dtms.config import Config
+from dtms.config.model import Api
 from dtms.domain.errors import BrokerUnavailable
 from dtms.server.correlation import ulid
 
@@ -24,6 +26,11 @@ def test_a_foreign_host_is_refused(world: World, host: str) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1:8001", "localhost:8001", "LOCALHOST", "[::1]:8001", "127.0.0.1"])
 def test_this_machine_is_no_foreign_host(world: World, host: str) -> None:
     assert asyncio.run(world.ask("GET", "/health", headers={"Host": host})).status_code == 200
+
+
+def test_the_configured_address_is_no_foreign_host() -> None:
+    world = make_world(Config(api=Api("127.0.0.2", 8001)))
+    assert asyncio.run(world.ask("GET", "/health", headers={"Host": "127.0.0.2:8001"})).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
-from tests.server.double import ManualClock, MemoryService, MemoryStore
+from tests.server.double import ManualClock, MemoryService
+from tests.server.memory_store import MemoryStore
 
 from dtms.config import Config
 from dtms.server.app import App, create_app

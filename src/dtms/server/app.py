@@ -15,7 +15,7 @@ from dtms.server import errors
 from dtms.server.access import guarded
 from dtms.server.answers import JsonAnswer
 from dtms.server.correlation import MakeId, ulid
-from dtms.server.edge import Edge
+from dtms.server.edge import LOOPBACK, Edge
 from dtms.server.openapi import describe
 from dtms.server.records import Records
 from dtms.server.reload import Reloader
@@ -29,11 +29,12 @@ class App(FastAPI):
     """FastAPI inside the edge, so that its own refusals and failures pass the edge too."""
 
     make_id: MakeId
+    hosts: frozenset[str] = LOOPBACK
     rows: tuple[Row, ...] = ()
     reloader: Reloader
 
     def build_middleware_stack(self) -> ASGIApp:
-        return Edge(super().build_middleware_stack(), make_id=self.make_id)
+        return Edge(super().build_middleware_stack(), make_id=self.make_id, hosts=self.hosts)
 
     def openapi(self) -> dict[str, Any]:
         if not self.openapi_schema:
@@ -54,6 +55,7 @@ def create_app(service: Service, store: Store, clock: Clock, config: Config) -> 
     )
     entropy = random.SystemRandom()
     app.make_id = lambda: ulid(clock.wall_ms(), entropy.getrandbits(80))
+    app.hosts = LOOPBACK | {config.api.host.strip("[]").lower()}
     app.reloader = Reloader(config, service)
     errors.install(app)
     deps = Deps(service=service, store=store, clock=clock, records=Records(store), reloader=app.reloader)
