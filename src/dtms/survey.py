@@ -11,9 +11,10 @@ import random
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import structlog
 from rich.console import Console
 from rich.table import Table
@@ -27,7 +28,7 @@ from dtms.terminal.simulated.actors import EntryPlan, random_entries
 from dtms.terminal.simulated.api import build_world
 from dtms.terminal.simulated.config import SimConfig, SymbolConfig
 from dtms.terminal.simulated.constants import MT5
-from dtms.terminal.simulated.recording import load_recording
+from dtms.terminal.simulated.recording import BarRecording, load_recording
 from dtms.terminal.simulated.spec import BUILT_IN, AccountSpec
 
 MINUTE_MS = 60_000
@@ -35,6 +36,8 @@ HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 WARM_UP_MS = 10 * DAY_MS
 """Bars that a stretch needs before it, for the indicators."""
+OPEN_SHARE = 0.75
+"""How much of a stretch's first half has to be covered by bars."""
 BALANCE = 1_000_000.0
 STATES = tuple(state for state in State)
 ACTIONS = tuple(kind for kind in ActionKind if kind not in (ActionKind.ATTACH_STOP, ActionKind.RESTORE_STOP))
@@ -80,29 +83,39 @@ def survey_recording(path: Path, sample: Sample) -> Tally:
 
 
 def _starts(path: Path, sample: Sample) -> list[int]:
-    """Draw the stretches' starts; the same for the same file and seed."""
+    """Draw the stretches' starts, where the market mostly trades while entries fall; the same for a file and seed."""
     recording = load_recording(path)
-    first, last = int(recording.ms[0]) + WARM_UP_MS, int(recording.ms[-1]) - int(sample.hours * HOUR_MS)
-    dice = random.Random(f"{sample.seed}:{path.name}")
-    return sorted(dice.randrange(first, max(last, first + 1)) // MINUTE_MS * MINUTE_MS for _ in range(sample.stretches))
+    assert isinstance(recording, BarRecording)
+    times, half_ms = recording.ms, int(sample.hours * HOUR_MS / 2)
+    full = half_ms / (recording.minutes * MINUTE_MS)
+    first, last = int(times[0]) + WARM_UP_MS, int(times[-1]) - int(sample.hours * HOUR_MS)
+    dice, starts = random.Random(f"{sample.seed}:{path.name}"), list[int]()
+    while len(starts) < sample.stretches:
+        start = dice.randrange(first, max(last, first + 1)) // MINUTE_MS * MINUTE_MS
+        bars = np.searchsorted(times, start + half_ms) - np.searchsorted(times, start)
+        if bars >= OPEN_SHARE * full:
+            starts.append(start)
+    return sorted(starts)
 
 
 def _config(path: Path, symbol: str, start_ms: int, sample: Sample, number: int) -> SimConfig:
-    spec = BUILT_IN[symbol]
+    spec, seed = BUILT_IN[symbol], sample.seed * 1000 + number
     config = SimConfig(
         symbols=(SymbolConfig(spec=spec, recording=path),), start_ms=start_ms, account=AccountSpec(balance=BALANCE)
     )
+    wanted = sample.entries // sample.stretches
     plan = EntryPlan(
-        seed=sample.seed * 1000 + number,
-        count=sample.entries // sample.stretches,
+        seed=seed,
+        count=3 * wanted,  # some fall where the market is closed
         from_ms=start_ms + 2 * MINUTE_MS,
         to_ms=start_ms + int(sample.hours * HOUR_MS / 2),
         symbols=(spec.name,),
         lots=sample.lots,
         sl_atr=sample.sl_atr,
     )
-    actors = random_entries(plan, build_world(config))
-    return SimConfig(symbols=config.symbols, start_ms=start_ms, account=config.account, actors=actors)
+    drawn = random_entries(plan, build_world(config))
+    chosen = sorted(random.Random(seed).sample(range(len(drawn)), wanted))
+    return replace(config, actors=tuple(drawn[n] for n in chosen))
 
 
 async def _play(config: SimConfig, sample: Sample, tally: Tally) -> None:
