@@ -5,7 +5,7 @@ no more is closed than is open; no second live hedge; no re-add without a stop o
 broker's present positions are what sizes are taken from, not what the trade remembers.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -33,6 +33,8 @@ class Sight:
     atr_m15: float
     protection: ProtectionSettings
     rails: RailSettings
+    part_left: Decimal | None = None
+    """Lots still to be closed of a part whose closing was begun; None when none was."""
     cost_money: float = 0.0
     """Commission, fees and swap so far of the trade's own position, in account currency, negative when paid."""
     hedge_prohibited: str | None = None
@@ -144,6 +146,10 @@ def close_part(sight: Sight) -> Planned:
     """Close a share of what remains, re-added positions first."""
     positions = (*sight.readds, *(() if sight.own is None else (sight.own,)))
     total = sum((p.volume for p in positions), ZERO)
+    if sight.part_left is not None:
+        return Plan(
+            tuple(_taken(positions, sight.part_left, sight.instrument)), note="the rest of it is closed already"
+        )
     part = valid_share(total, Decimal(str(sight.protection.close_share)), sight.instrument)
     if part is not None:
         actions = tuple(_taken(positions, part, sight.instrument))
@@ -194,6 +200,12 @@ def close_all(sight: Sight) -> Planned:
     """Close the family, the trade's own position first."""
     side = tuple(_close(p, ActionKind.CLOSE, p.volume) for p in sight.side_positions)
     return Plan((*side, *(_close(p, ActionKind.CLOSE_HEDGE, p.volume) for p in sight.hedges)))
+
+
+def closed_members(sight: Sight, tickets: Collection[int]) -> Planned:
+    """Close those of the hedges and re-added positions that are named."""
+    kinds = ((sight.hedges, ActionKind.CLOSE_HEDGE), (sight.readds, ActionKind.CLOSE))
+    return Plan(tuple(_close(p, kind, p.volume) for held, kind in kinds for p in held if p.ticket in tickets))
 
 
 # --- opening -------------------------------------------------------------------------------------------------------

@@ -136,6 +136,21 @@ def _member_present(trade: Trade, member: Member, position: Position, notes: lis
     return replace(trade, members=tuple(now if m.ticket == member.ticket else m for m in trade.members))
 
 
+def with_figures(trade: Trade, own: Sequence[Deal], others: Sequence[Deal]) -> Trade:
+    """Return the trade with the price and time of its closing and the money of all its positions' deals."""
+    money = round(sum(d.profit + d.swap + d.commission + d.fee for d in (*own, *others)), 2)
+    last = max(closing(own), key=lambda d: (d.time_ms, d.ticket), default=None)
+    if last is None:
+        return replace(trade, realised=money)
+    return replace(trade, realised=money, close_price=last.price, closed_ms=last.time_ms)
+
+
+def is_fully_told(deals: Sequence[Deal]) -> bool:
+    """Answer whether the deals of a position close all that they opened."""
+    opened = sum((d.volume for d in deals if d.entry is DealEntry.IN), ZERO)
+    return opened > ZERO and sum((d.volume for d in closing(deals)), ZERO) >= opened
+
+
 def closed_by_stop(deals: Sequence[Deal]) -> bool:
     """Answer whether the last closing deal was a stop."""
     out = closing(deals)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
-from dtms.decide.trade_state import TABLE, Move, Row, enter, mark
+from dtms.decide.trade_state import TABLE, Move, Row, enter, mark, substituted
 from dtms.domain.actions import Action, ActionKind, ClosePosition, Intent, MoveStop, OpenPosition, Serves
 from dtms.domain.position import Position
 from dtms.domain.prices import ZERO
@@ -25,9 +25,10 @@ def closed(trade: Trade, action: ClosePosition, filled: Decimal) -> Trade:
     """Take closed lots off the position, and count them when DTMS may re-add them."""
     counted = filled if action.kind is ActionKind.CLOSE_PART else ZERO
     trade = replace(trade, closed_by_dtms=trade.closed_by_dtms + counted)
+    left = max(ZERO, action.expected_volume - filled)  # not less once more when the broker's list came first
     if action.position == trade.ticket:
-        return replace(trade, volume=max(ZERO, trade.volume - filled))
-    trade = _with_members(trade, action.position, lambda m: replace(m, volume=max(ZERO, m.volume - filled)))
+        return replace(trade, volume=min(trade.volume, left))
+    trade = _with_members(trade, action.position, lambda m: replace(m, volume=min(m.volume, left)))
     return replace(trade, members=tuple(m for m in trade.members if m.volume > ZERO))
 
 
@@ -74,20 +75,21 @@ def late(trade: Trade, action: Action, serves: Serves | None, at_ms: int) -> Tra
     if serves is None or trade.machine.state is not serves.from_state:
         return trade
     row = ROW_BY_RULE[serves.rule]
-    machine = _late_machine(trade.machine, row, action, at_ms, everything_closed=trade.open_volume == ZERO)
+    everything_closed = trade.open_volume == ZERO and not trade.members
+    machine = _late_machine(trade.machine, row, action, at_ms, everything_closed=everything_closed)
     return replace(trade, machine=machine)
 
 
 def _late_machine(machine: Machine, row: Row, action: Action, at_ms: int, *, everything_closed: bool) -> Machine:
     if isinstance(action, ClosePosition) and action.kind is ActionKind.CLOSE_PART:
-        if row.substitute:  # the substitute of a hedge: the state stays
-            return machine
+        if row.substitute:  # the substitute of a hedge: the state stays, and the flat timer runs
+            return substituted(machine, at_ms)
         return replace(enter(mark(machine, Move.CLOSE_PART), row, at_ms), breakeven_pending=True)
     if row.moves in ((Move.CLOSE_ALL,), (Move.CLOSE_REST,)) and not everything_closed:
         return machine
     if isinstance(action, MoveStop) and row.moves[-1].value != action.kind.value:
         return machine
-    return enter(machine, row, at_ms)
+    return enter(mark(machine, row.moves[-1]), row, at_ms)
 
 
 def is_surplus(trade: Trade, intent: Intent) -> bool:

@@ -297,6 +297,8 @@ class Due:
 
     row: Row
     reason: str
+    score: float | None = None
+    """The score at which it was found, where there was one."""
 
 
 def next_due(machine: Machine, at: Situation, blocked: Container[str] = ()) -> Due | None:
@@ -305,7 +307,7 @@ def next_due(machine: Machine, at: Situation, blocked: Container[str] = ()) -> D
         if row.rule in blocked or (row.way is Way.UP and not _dwelt(machine, at)):
             continue
         if reason := row.when.test(machine, at):
-            return Due(row, reason)
+            return Due(row, reason, at.score.total)
     return None
 
 

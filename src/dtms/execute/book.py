@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from dtms.decide.trade_state import Outlook
 from dtms.domain.actions import Intent
@@ -32,6 +33,10 @@ class Watch:
     """Commission and fees of the opening deals, once they were read."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by whoever changes this trade."""
+    part_left: Decimal | None = None
+    """Lots still to be closed of a part that takes several positions and was begun."""
+    surplus: set[int] = field(default_factory=set)
+    """Positions that a late answer opened when they were no longer wanted."""
     open_intents: dict[int, Intent] = field(default_factory=dict)
     """Requests whose outcome is not known yet."""
 

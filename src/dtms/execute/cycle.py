@@ -4,22 +4,34 @@ A row is taken again and again until none is due, so a shock passes several stat
 state where it is; they are counted per row, with back-off, and decided anew on fresh data.
 """
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 
 import structlog
 
 from dtms.decide import trade_state
-from dtms.decide.defence import Impossible, Plan, Planned, Sight, family_sight_positions, plan
-from dtms.decide.guards import GuardInput, RailState, Release, is_spread_spike, refuse_risk
+from dtms.decide.defence import Impossible, Plan, Planned, Sight, closed_members, family_sight_positions, plan
+from dtms.decide.guards import GuardInput, RailState, Release, is_spread_spike, observe_close, refuse_risk
 from dtms.decide.settle import ROW_BY_RULE
-from dtms.decide.trade_state import Due, Move, Row, Situation
-from dtms.domain.actions import Action, Ending, IntentState, MoveStop, OpenPosition, Outcome, Serves
+from dtms.decide.trade_state import TABLE, Due, Move, Row, Situation, Way
+from dtms.domain.actions import (
+    Action,
+    ClosePosition,
+    Ending,
+    IntentState,
+    MoveStop,
+    OpenPosition,
+    Outcome,
+    Serves,
+)
 from dtms.domain.errors import BrokerUnavailable
 from dtms.domain.facts import Fact, FactKind, Json
+from dtms.domain.prices import ZERO
 from dtms.domain.snapshot import Snapshot
 from dtms.domain.trade import Machine, Mode, Retry, State, Trade
 from dtms.execute.book import SymbolWatch, Watch
+from dtms.execute.closing import Closing
 from dtms.execute.executor import After, Executor, Order
 from dtms.execute.journal import Journal, describe
 from dtms.ports.broker import Broker
@@ -33,6 +45,10 @@ TRIES_AT_ONCE = 3
 STEPS_MAX = 8
 BACKOFF_MAX_S = 60.0
 MARKET_CLOSED = 10018
+GONE = Due(ROW_BY_RULE["position_gone"], "the position was closed at the broker")
+CLOSES = frozenset({Move.CLOSE_HEDGE, Move.CLOSE_ALL, Move.CLOSE_REST})
+"""Moves that are done when nothing is left of what they close; whatever refuses them, they are not given up."""
+NEEDS_ATR = frozenset({Move.TIGHTEN, Move.OPEN_HEDGE})
 NO_HEDGE_RETCODES = {
     10045: "the account closes first in, first out",
     10046: "the account prohibits hedging",
@@ -81,6 +97,7 @@ class Cycle:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+        self._closing = Closing(broker=desk.broker, store=desk.store, clock=desk.clock)
 
     # --- stepping --------------------------------------------------------------------------------------------------
 
@@ -101,6 +118,8 @@ class Cycle:
 
     def due(self, watch: Watch, symbol: SymbolWatch, blocked: Container[str] = ()) -> Due | None:
         """Return the row that is due for a trade, or for its shadow in observe."""
+        if watch.trade.volume == ZERO:  # whatever a shadow says, and without any view of the market
+            return None if GONE.row.rule in blocked else GONE
         machine, at = self._machine(watch.trade), self.situation(watch, symbol)
         return trade_state.next_due(machine, at, blocked) if at else None
 
@@ -125,7 +144,7 @@ class Cycle:
             settings=self._desk.settings.protection,
             flat_min=_minutes(symbol, machine.flat_since_ms, now),
             recovery_min=_minutes(symbol, machine.recovery_since_ms, now),
-            position_gone=trade.volume == 0,
+            position_gone=trade.volume == ZERO,
             hedge_gone=machine is trade.machine and machine.state is State.HEDGED and not trade.hedges,
         )
 
@@ -137,8 +156,7 @@ class Cycle:
         if Move.CLOSE_ALL in due.row.moves:  # what is closed first tells the reason, whatever is left to close
             watch.trade = replace(watch.trade, close_reason=due.reason)
         endings: list[str] = []
-        moves = [m for m in due.row.moves if not trade_state.is_spent(watch.trade.machine, m)]
-        for move in moves:
+        for move in (moves := self._moves(watch.trade, due.row)):
             after = self._entering(due, endings) if move is moves[-1] else _marking
             told = await self._move(watch, symbol, move, due, after)
             if told.ending is Ending.NOT_POSSIBLE and due.row.substitute:
@@ -147,15 +165,25 @@ class Cycle:
                 await self._count(watch, due.row, told)
                 return False
             endings.append(_ended(move, told))
-        if watch.trade.machine.state is not due.row.to:  # the last move needed no request
+        if due.row.way is Way.END:
+            await self._end(watch, due, endings)
+        elif watch.trade.machine.state is not due.row.to:  # the last move needed no request
             await self._enter(watch, due, endings)
         return True
+
+    def _moves(self, trade: Trade, row: Row) -> list[Move]:
+        """Return a row's moves but those that ran in this visit, and a cleaning up of nothing."""
+        if row is GONE.row and not trade.members:
+            return []
+        return [m for m in row.moves if not trade_state.is_spent(trade.machine, m)]
 
     def _entering(self, due: Due, endings: list[str]) -> AfterMove:
         """Make the transition that is committed together with a row's last action."""
 
         def after(move: Move, trade: Trade, outcome: Outcome) -> tuple[Trade, Sequence[Fact]]:
             trade, _ = _marking(move, trade, outcome)
+            if move in CLOSES and (due.row.way is Way.END or _is_open(trade, move)):
+                return trade, ()  # an end is entered with its figures, and nothing while a part is still open
             told = [*endings, f"{move.value}: {outcome.ending.value}"]
             return self._entered(trade, due, told, outcome.price)
 
@@ -182,22 +210,27 @@ class Cycle:
             "reason": due.reason,
             "moves": list(endings),
             "price": price,
+            "score": due.score,
         }
         facts = [self._desk.journal.fact(FactKind.TRANSITION, summary, trade=trade, details=details)]
         if due.row.to is State.CLOSED:
-            closed: dict[str, Json] = {
-                "reason": trade.close_reason,
-                "price": trade.close_price,
-                "profit": trade.realised,
-            }
-            facts.append(
-                self._desk.journal.fact(FactKind.CLOSED, f"closed: {trade.close_reason}", trade=trade, details=closed)
-            )
+            facts.append(self._desk.journal.closed(trade))
         return facts
 
     async def _enter(self, watch: Watch, due: Due, endings: Sequence[str]) -> None:
         trade, facts = self._entered(watch.trade, due, endings, None)
         await self._commit(watch, trade, facts)
+
+    async def _end(self, watch: Watch, due: Due, endings: Sequence[str]) -> None:
+        """Enter CLOSED with the figures of the deals; what the market closed was counted when it was seen."""
+        trade = await self._closing.figures(watch.trade, self._desk.settings.intents)
+        trade, facts = self._entered(trade, due, endings, trade.close_price)
+        rails = self._desk.rails
+        if due.row is not GONE.row:
+            rails = observe_close(rails, by_stop=False, profit=trade.realised)
+        await self._desk.store.commit(Unit(trades=(trade,), facts=facts, rails=rails.as_json()))
+        self._desk.rails = rails
+        self._believe(watch, trade, facts)
 
     async def _substitute(self, watch: Watch, symbol: SymbolWatch, due: Due, why: Told) -> bool:
         """Run what stands in for a hedge that is not possible; the state stays, and the flat timer runs."""
@@ -228,11 +261,12 @@ class Cycle:
         """Step the shadow as if every move were done, and journal what would have been sent."""
         trade, now = watch.trade, self._desk.clock.market_ms()
         shadow = trade.shadow or trade.machine
-        for move in due.row.moves:
+        moves = [m for m in due.row.moves if not trade_state.is_spent(shadow, m)]
+        planned = await self._would_send(watch, symbol, moves)
+        for move in moves:
             shadow = trade_state.mark(shadow, move)
-        if Move.OPEN_HEDGE in due.row.moves:
+        if Move.OPEN_HEDGE in moves:
             shadow = replace(shadow, hedges=shadow.hedges + 1)
-        planned = await self._would_send(watch, symbol, due)
         before, shadow = shadow.state, trade_state.enter(shadow, due.row, now)
         details: dict[str, Json] = {
             "from": before.value,
@@ -240,16 +274,17 @@ class Cycle:
             "rule": due.row.rule,
             "reason": due.reason,
             "moves": list(planned),
+            "score": due.score,
         }
         summary = f"shadow {before} → {due.row.to}: {due.reason}" + (f"; would {'; '.join(planned)}" if planned else "")
         fact = self._desk.journal.fact(FactKind.SHADOW_TRANSITION, summary, trade=trade, details=details)
         await self._commit(watch, replace(trade, shadow=shadow), [fact])
         return True
 
-    async def _would_send(self, watch: Watch, symbol: SymbolWatch, due: Due) -> list[str]:
+    async def _would_send(self, watch: Watch, symbol: SymbolWatch, moves: Sequence[Move]) -> list[str]:
         told: list[str] = []
         snapshot = await self._desk.broker.snapshot([watch.trade.symbol])
-        for move in due.row.moves:
+        for move in moves:
             sight = self.sight(watch, symbol, snapshot)
             planned = plan(move, sight) if sight else Impossible("no_quote", "no quote")
             if isinstance(planned, Impossible):
@@ -280,8 +315,15 @@ class Cycle:
                 watch.trade = replace(watch.trade, machine=replace(watch.trade.machine, breakeven_pending=True))
             if not planned.actions:
                 return Told(Ending.DONE, planned.note)
+            if move is Move.CLOSE_PART and watch.part_left is None:
+                watch.part_left = _closed_volume(planned)
             outcome = await self._carry_out(watch, symbol, sight, planned, move, due, after)
             told = _told(outcome, move)
+            if told.ending in (Ending.DONE, Ending.NOT_POSSIBLE):
+                watch.part_left = None
+            if told.ending is Ending.DONE and move in CLOSES and _is_open(watch.trade, move):
+                told = Told(Ending.FAILED, "filled in part, and some of it is still open")
+                continue
             if not outcome.again:
                 break
             self._desk.broker.forget(watch.trade.symbol)
@@ -299,8 +341,8 @@ class Cycle:
         if instrument is not None:
             symbol.instrument = instrument
         sight = self.sight(watch, symbol, snapshot)
-        if sight is None:
-            return None, Told(Ending.FAILED, f"no sound quote of {watch.trade.symbol}", wait=True)
+        if sight is None or (symbol.view is None and move in NEEDS_ATR):
+            return None, Told(Ending.FAILED, f"no sound quote or view of {watch.trade.symbol}", wait=True)
         planned = plan(move, sight)
         if (
             isinstance(planned, Plan)
@@ -354,20 +396,22 @@ class Cycle:
         )
 
     def sight(self, watch: Watch, symbol: SymbolWatch, snapshot: Snapshot) -> Sight | None:
-        """Gather what sizing sees; None without a sound quote or a view."""
+        """Gather what sizing sees; None without a sound quote."""
         tick = snapshot.ticks.get(watch.trade.symbol)
-        if tick is None or not tick.is_sound or symbol.view is None:
+        if tick is None or not tick.is_sound:
             return None
         own, readds, hedges = family_sight_positions(watch.trade, dict(snapshot.positions))
+        unresolved = any(i.action.kind.changes_exposure for i in watch.open_intents.values())
         return Sight(
-            trade=watch.trade,
+            trade=replace(watch.trade, reduce_only=watch.trade.reduce_only or unresolved),
             own=own,
             readds=readds,
             hedges=hedges,
             tick=tick,
             instrument=symbol.instrument,
             account=snapshot.account,
-            atr_m15=symbol.view.atr_m15,
+            atr_m15=symbol.view.atr_m15 if symbol.view is not None else float("nan"),
+            part_left=watch.part_left,
             protection=self._desk.settings.protection,
             rails=self._desk.settings.rails,
             cost_money=(watch.cost_money or 0.0) + (own.swap if own else 0.0),
@@ -400,8 +444,11 @@ class Cycle:
                 instrument=sight.instrument,
                 after=None if after is None or not last else _bind(after, move),
             )
+            before = watch.trade.open_volume
             executed = await self._desk.executor.run(order)
             watch.trade, outcome = executed.trade, executed.outcome
+            if watch.part_left is not None and outcome.ending is Ending.DONE:
+                watch.part_left -= before - watch.trade.open_volume
             if outcome.ending is Ending.UNKNOWN and executed.intent is not None:
                 watch.open_intents[executed.intent.number] = executed.intent
             self._note(watch, action, outcome)
@@ -446,11 +493,15 @@ class Cycle:
             await self._commit(watch, trade, [])
 
     async def close_surplus(self, watch: Watch, symbol: SymbolWatch) -> None:
-        """Close a hedge that a late answer left beside a trade that wants none."""
+        """Close the hedges of a trade that wants none."""
         await self._move(watch, symbol, Move.CLOSE_HEDGE, None, None)
 
+    async def close_members(self, watch: Watch, symbol: SymbolWatch, tickets: Collection[int]) -> None:
+        """Close single positions of the family: what a late answer left beside a trade that does not want it."""
+        await self.protect(watch, symbol, lambda sight: closed_members(sight, tickets))
+
     async def protect(self, watch: Watch, symbol: SymbolWatch, size: Callable[[Sight], Planned]) -> Told:
-        """Set the stop that ``size`` works out: one that is missing at the broker."""
+        """Do what ``size`` works out outside the table's rows: set a missing stop, close a surplus."""
         snapshot = await self._desk.broker.snapshot([watch.trade.symbol])
         sight = self.sight(watch, symbol, snapshot)
         if sight is None:
@@ -518,16 +569,22 @@ class Cycle:
         retry = watch.trade.retry
         if retry is None:
             return
-        due = self.due(watch, symbol)
-        if due is not None and due.row.rule == retry.move:
+        others = frozenset(row.rule for row in TABLE if row.rule != retry.move)
+        if self.due(watch, symbol, others) is not None:
             return
         watch.noted.pop("retry", None)
+        watch.part_left = None
         given_up = retry.failures >= self._desk.settings.protection.failures_max
         attention = None if given_up else watch.trade.needs_attention
-        await self._commit(watch, replace(watch.trade, retry=None, needs_attention=attention), [])
+        trade = replace(watch.trade, retry=None, needs_attention=attention, close_reason=None)
+        await self._commit(watch, trade, [])
 
     async def _commit(self, watch: Watch, trade: Trade, facts: Sequence[Fact]) -> None:
         await self._desk.store.commit(Unit(trades=(trade,), facts=facts))
+        self._believe(watch, trade, facts)
+
+    def _believe(self, watch: Watch, trade: Trade, facts: Sequence[Fact]) -> None:
+        """Take over what was committed, and tell the operator."""
         watch.trade = trade
         for fact in facts:
             log.info(
@@ -537,6 +594,17 @@ class Cycle:
 
 def _minutes(symbol: SymbolWatch, since_ms: int | None, now_ms: int) -> float:
     return 0.0 if since_ms is None else symbol.bars.traded_minutes(since_ms, now_ms)
+
+
+def _is_open(trade: Trade, move: Move) -> bool:
+    """Answer whether something of what a closing move closes is still open."""
+    return bool(trade.hedges) if move is Move.CLOSE_HEDGE else trade.volume > ZERO or bool(trade.members)
+
+
+def _closed_volume(planned: Plan) -> Decimal | None:
+    """Return the lots of a part that takes several positions."""
+    volumes = [a.volume for a in planned.actions if isinstance(a, ClosePosition)]
+    return sum(volumes, ZERO) if len(volumes) > 1 else None
 
 
 def _ended(move: Move, told: Told) -> str:
@@ -560,8 +628,7 @@ def _bind(after: AfterMove, move: Move) -> After:
 
 
 def _told(outcome: Outcome, move: Move) -> Told:
-    """A close of everything is retried without limit, whatever refuses it."""
-    endless = move in (Move.CLOSE_ALL, Move.CLOSE_REST)
-    if outcome.ending is Ending.NOT_POSSIBLE and endless:
+    """A close of a hedge or of everything is decided anew, whatever refuses it: nothing may be left behind."""
+    if outcome.ending is Ending.NOT_POSSIBLE and move in CLOSES:
         return Told(Ending.FAILED, outcome.reason)
     return Told(outcome.ending, outcome.reason, outcome.wait)

@@ -39,6 +39,8 @@ from dtms.settings import IntentSettings
 
 POSITION_CLOSED = 10036
 NUMBERS_AT_ONCE = 64
+FENCE_REFUSALS = frozenset({"GATEWAY_FENCED", "GATEWAY_OTHER_INSTANCE"})
+"""After these the token has to be announced anew."""
 
 After = Callable[[Trade, Outcome], tuple[Trade, Sequence[Fact]]]
 """What follows from a done action, committed with it: the trade after the transition, and the facts that tell it."""
@@ -101,7 +103,7 @@ class Executor:
             return Executed(outcome=outcome, trade=order.trade, intent=None)
         self.requests += 1
         result = await self._broker.send(order.action, number=intent.number, fence=fence, tick=order.tick)
-        if result.name == "FENCED":
+        if result.name in FENCE_REFUSALS:
             self._lease.forget_fence()
         outcome = outcome_of(result, order.action)
         return await self._confirm(order, replace(intent, sent_ms=self._clock.market_ms()), result, outcome)

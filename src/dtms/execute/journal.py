@@ -49,6 +49,15 @@ class Journal:
             correlation_id=intent.correlation_id,
         )
 
+    def closed(self, trade: Trade) -> Fact:
+        """Make the fact that tells how a trade ended."""
+        details: dict[str, Json] = {
+            "reason": trade.close_reason,
+            "price": trade.close_price,
+            "profit": trade.realised,
+        }
+        return self.fact(FactKind.CLOSED, f"closed: {trade.close_reason}", trade=trade, details=details)
+
 
 def describe(action: Action) -> str:
     """Tell an action in words."""

@@ -208,8 +208,8 @@ class Monitor:
         trade = watch.trade
         if trade.machine.breakeven_pending and self._beyond_breakeven(watch, symbol):
             await self._cycle.move_pending_breakeven(watch, symbol)
-        if self._presence.surplus(trade) and not watch.open_intents:
-            await self._cycle.close_surplus(watch, symbol)
+        if (surplus := self._presence.surplus(trade)) and not watch.open_intents:
+            await self._cycle.close_members(watch, symbol, {member.ticket for member in surplus})
         if trade.nominal_risk and trade.stop is None and self._desk.settings.protection.attach_stop:
             await self._cycle.protect(watch, symbol, attached_stop)
 
@@ -346,5 +346,5 @@ class Monitor:
     def _drop_finished(self, due: Iterable[int]) -> None:
         for ticket in list(due):
             watch = self.book.watches.get(ticket)
-            if watch is not None and not watch.trade.is_active:
+            if watch is not None and not watch.trade.is_active and self._presence.is_settled(watch):
                 self.book.drop(ticket)

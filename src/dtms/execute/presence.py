@@ -6,14 +6,15 @@ from dataclasses import replace
 import structlog
 
 from dtms.decide import recovery, settle
-from dtms.decide.guards import observe_close
+from dtms.decide.guards import RailState, observe_close
 from dtms.domain.actions import ClosePosition, Ending, Intent, IntentState, MoveStop, Outcome
 from dtms.domain.facts import Fact, FactKind
-from dtms.domain.position import Deal, DealEntry, Position
+from dtms.domain.position import DealEntry, Position
 from dtms.domain.prices import ZERO
 from dtms.domain.snapshot import Snapshot
-from dtms.domain.trade import Member, State, Trade
+from dtms.domain.trade import Member, Role, State, Trade
 from dtms.execute.book import Book, Watch
+from dtms.execute.closing import Closing
 from dtms.execute.cycle import Desk
 from dtms.execute.executor import is_shown, settled
 from dtms.ports.store import Unit
@@ -27,6 +28,7 @@ class Presence:
     def __init__(self, desk: Desk, book: Book) -> None:
         self._desk = desk
         self._book = book
+        self._closing = Closing(broker=desk.broker, store=desk.store, clock=desk.clock)
 
     async def check(self, watch: Watch, snapshot: Snapshot) -> None:
         """Match one trade with a look at the broker, and record what differs."""
@@ -39,18 +41,19 @@ class Presence:
         matched = recovery.match(trade, positions, deals)
         if matched.trade == trade and not matched.notes:
             return
+        rails = self._desk.rails
         if matched.trade.volume == ZERO and trade.volume > ZERO:
-            self._count_close(matched.trade, deals.get(trade.identifier, ()))
+            by_stop = recovery.closed_by_stop(deals.get(trade.identifier, ()))
+            rails = observe_close(rails, by_stop=by_stop, profit=matched.trade.realised)
         facts = [self._desk.journal.fact(n.kind, n.summary, trade=trade, details=n.details) for n in matched.notes]
-        await self.commit(watch, matched.trade, facts)
+        await self.commit(watch, matched.trade, facts, rails)
 
-    def _count_close(self, trade: Trade, deals: Sequence[Deal]) -> None:
-        by_stop = recovery.closed_by_stop(deals)
-        self._desk.rails = observe_close(self._desk.rails, by_stop=by_stop, profit=trade.realised)
-
-    async def commit(self, watch: Watch, trade: Trade, facts: Sequence[Fact]) -> None:
-        """Commit a trade and what is told of it, then believe it."""
-        await self._desk.store.commit(Unit(trades=(trade,), facts=facts))
+    async def commit(self, watch: Watch, trade: Trade, facts: Sequence[Fact], rails: RailState | None = None) -> None:
+        """Commit a trade and what is told of it, and the rails that it moved, then believe it."""
+        changed = rails is not None and rails != self._desk.rails
+        kept = rails.as_json() if rails is not None and changed else None
+        await self._desk.store.commit(Unit(trades=(trade,), facts=facts, rails=kept))
+        self._desk.rails = rails or self._desk.rails
         watch.trade = trade
         self._book.index(trade)
         for fact in facts:
@@ -90,21 +93,35 @@ class Presence:
         """Record a late confirmation, and make the transition that it serves; what is no longer wanted is closed."""
         before = watch.trade.machine.state
         surplus = settle.is_surplus(watch.trade, intent)
+        known = {m.ticket for m in watch.trade.members}
         trade = settle.late(trade, intent.action, intent.serves, at_ms)
+        if not trade.is_active:
+            trade = await self._closed(trade, intent)
         others = [i for n, i in watch.open_intents.items() if n != intent.number and i.action.kind.changes_exposure]
-        trade = replace(trade, reduce_only=bool(others), retry=None)
+        attention = None if intent.state is IntentState.NEEDS_HUMAN else trade.needs_attention
+        trade = replace(trade, reduce_only=bool(others), retry=None, needs_attention=attention)
         done = replace(intent, state=IntentState.CONFIRMED, resolved_ms=self._desk.clock.market_ms())
         outcome = Outcome(ending=Ending.DONE, reason="confirmed late", time_ms=at_ms)
         facts = [self._desk.journal.action(trade, done, outcome)]
         if trade.machine.state is not before:
             facts.append(self._late_transition(trade, before, done))
+        if not trade.is_active:
+            facts.append(self._desk.journal.closed(trade))
         await self._desk.store.commit(Unit(trades=(trade,), intents=(done,), facts=facts))
         watch.open_intents.pop(intent.number, None)
         watch.trade = trade
         self._book.index(trade)
         log.info("intent_adopted", ticket=trade.ticket, intent=intent.number, told=facts[0].summary)
+        watch.part_left = None
         if surplus:
+            watch.surplus |= {m.ticket for m in trade.members} - known
             log.warning("surplus_opened", ticket=trade.ticket, intent=intent.number)
+
+    async def _closed(self, trade: Trade, intent: Intent) -> Trade:
+        """Give a trade that a late confirmation ended its figures."""
+        assert intent.serves is not None
+        reason = trade.close_reason or f"{intent.serves.rule.replace('_', ' ')}, confirmed late"
+        return replace(await self._closing.figures(trade, self._desk.settings.intents), close_reason=reason)
 
     def _late_transition(self, trade: Trade, before: State, intent: Intent) -> Fact:
         serves = intent.serves
@@ -115,6 +132,7 @@ class Presence:
             "to": trade.machine.state.value,
             "rule": serves.rule,
             "reason": "confirmed late",
+            "score": None,
         }
         summary = f"{before} → {trade.machine.state}: its request was confirmed late"
         return self._desk.journal.fact(FactKind.TRANSITION, summary, trade=trade, details=details)
@@ -150,12 +168,17 @@ class Presence:
 
     # --- surplus ---------------------------------------------------------------------------------------------------
 
+    def is_settled(self, watch: Watch) -> bool:
+        """Answer whether nothing of a trade that ended can still show up or be left at the broker."""
+        waiting = (i for i in watch.open_intents.values() if i.state is not IntentState.NEEDS_HUMAN)
+        return not watch.trade.members and next(waiting, None) is None
+
     def surplus(self, trade: Trade) -> tuple[Member, ...]:
-        """Return hedges that stand beside a trade whose state wants none."""
-        if trade.machine.state in (State.HEDGED, State.CLOSED):
-            return ()
-        waits = trade.machine.state is State.WARNING_L2  # a hedge found here is about to be entered
-        return () if waits else trade.hedges
+        """Return hedges that stand beside a trade whose state wants none, and what came too late to be wanted."""
+        watch = self._book.watches.get(trade.ticket)
+        late = watch.surplus if watch is not None else set()
+        hedged = trade.machine.state is State.HEDGED
+        return tuple(m for m in trade.members if m.ticket in late or (m.role is Role.HEDGE and not hedged))
 
 
 def _is_as_known(trade: Trade, positions: Mapping[int, Position]) -> bool:

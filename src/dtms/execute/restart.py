@@ -90,7 +90,7 @@ class Restart:
             self._book.index(trade)
 
     async def _restore_stop(self, watch: Watch, snapshot: Snapshot) -> bool:
-        """Give a position its recorded stop back; True when that was done, and the snapshot is outdated for it."""
+        """Give a position its recorded stop back; True when it was sent, and the snapshot is outdated for it."""
         trade, position = watch.trade, snapshot.positions.get(watch.ticket)
         if position is None or position.stop is not None or trade.stop is None:
             return False
@@ -107,7 +107,7 @@ class Restart:
         symbol = self._book.symbols[trade.symbol]
         told = await self._cycle.protect(watch, symbol, lambda sight: restored_stop(sight, stop))
         log.warning("stop_restored", ticket=watch.ticket, ending=told.ending.value, reason=told.reason)
-        return told.ending is Ending.DONE
+        return told.ending in (Ending.DONE, Ending.UNKNOWN)
 
     # --- what only the broker knows --------------------------------------------------------------------------------
 
