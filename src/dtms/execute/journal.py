@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import structlog
 
 from dtms.domain.actions import Action, ClosePosition, Intent, MoveStop, OpenPosition, Outcome
+from dtms.domain.errors import BrokerUnavailable
 from dtms.domain.facts import Fact, FactKind, Json
 from dtms.domain.trade import Trade
 from dtms.ports.clock import Clock
@@ -31,12 +32,19 @@ class Journal:
             kind=kind,
             ticket=trade.ticket if trade else None,
             symbol=trade.symbol if trade else None,
-            market_ms=self._clock.market_ms(),
+            market_ms=self._market_ms(),
             machine_ms=self._clock.wall_ms(),
             summary=summary,
             details=dict(details or {}),
             correlation_id=correlation_id or bound,
         )
+
+    def _market_ms(self) -> int:
+        """Market time; the machine's before the terminal was asked for it, as for a halt while no broker is there."""
+        try:
+            return self._clock.market_ms()
+        except BrokerUnavailable:
+            return self._clock.wall_ms()
 
     def action(self, trade: Trade, intent: Intent, outcome: Outcome) -> Fact:
         """Make the fact that tells how an action ended."""

@@ -23,6 +23,9 @@ FALLBACK_RISK_SHARE = 0.005
 """Nominal R as a share of the price while not even ATR is known."""
 
 
+PRICE_SHARE_MAX = 0.5
+
+
 @dataclass(slots=True)
 class Waiting:
     """One request and where its answer goes."""
@@ -111,6 +114,7 @@ class Registrar:
             raise Refused(
                 RefusalCode.INVALID, f"The broker does not know {position.symbol}.", {"symbol": position.symbol}
             )
+        _refuse_senseless(request, position, symbol)
         trade = await self._trade(request, position, symbol, stored.get(request.ticket))
         new[trade.ticket] = (trade, symbol)
         return Registered(trade=trade, already_registered=False, adjusted=_adjusted(request, trade))
@@ -219,6 +223,21 @@ def _refuse_contradiction(request: Registration, symbol: str, direction: str) ->
             raise Refused(
                 RefusalCode.CONFLICT, message, {"ticket": request.ticket, name: {"sent": sent, "broker": has}}
             )
+
+
+def _refuse_senseless(request: Registration, position: Position, symbol: SymbolWatch) -> None:
+    """Refuse prices far from the market and volumes that the symbol cannot have: the sender means something else."""
+    far = PRICE_SHARE_MAX * position.price_now
+    for name, price in (("entry", request.entry), ("stop_loss", request.stop), ("take_profit", request.target)):
+        if price is not None and abs(price - position.price_now) > far:
+            message = (
+                f"{name} {price:.10g} is more than {PRICE_SHARE_MAX:.0%} from the market at {position.price_now:.10g}."
+            )
+            raise Refused(RefusalCode.INVALID, message, {name: {"sent": price, "market": position.price_now}})
+    if request.volume is not None and request.volume > symbol.instrument.volume_max:
+        most = symbol.instrument.volume_max
+        message = f"volume {request.volume} is above the {most} lots that {position.symbol} allows."
+        raise Refused(RefusalCode.INVALID, message, {"volume": {"sent": float(request.volume), "most": float(most)}})
 
 
 def _adjusted(request: Registration, trade: Trade) -> dict[str, Json]:
