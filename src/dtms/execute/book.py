@@ -71,8 +71,8 @@ class SymbolWatch:
         """Recompute the band outside which a quote can trigger something."""
         for side in Side:
             of_side = [w for w in self.watches.values() if w.trade.side is side]
-            self.band_low[side] = max((w.guard_low for w in of_side), default=float("-inf"))
-            self.band_high[side] = min((w.guard_high for w in of_side), default=float("inf"))
+            self.band_low[side] = max([w.guard_low for w in of_side], default=float("-inf"))
+            self.band_high[side] = min([w.guard_high for w in of_side], default=float("inf"))
 
     def triggered(self, tick: Tick) -> Iterator[Watch]:
         """Yield the trades whose guard levels the quote passed."""

@@ -5,9 +5,10 @@ adds risk are stepped when all others were. One trade's failure is recorded and 
 """
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -24,7 +25,8 @@ from dtms.domain.trade import Machine, Mode, State, Trade
 from dtms.execute.book import Book, SymbolWatch, Watch
 from dtms.execute.cycle import Cycle, Desk
 from dtms.execute.feeds import Feeds, Fresh
-from dtms.execute.presence import Presence
+from dtms.execute.looks import Look, SideLook, look_at
+from dtms.execute.presence import Presence, is_as_known
 from dtms.market.regime import Volatility
 from dtms.ports.store import Unit
 
@@ -33,7 +35,10 @@ log = structlog.get_logger(__name__)
 SLICE = 128
 """Trades between two moments at which the event loop may serve others."""
 NEVER = 2**62
+INFINITY = float("inf")
 T = TypeVar("T")
+Arming = tuple[Watch, Trade, Fact]
+"""A trade that is to be armed, as it will be, and what is told of it."""
 
 
 class Why(IntEnum):
@@ -174,31 +179,67 @@ class Monitor:
 
     async def fast_pass(self, tickets: Iterable[int], snapshot: Snapshot) -> None:
         """Check price and position of the trades that are due."""
-        armed: list[tuple[Watch, Trade, Fact]] = []
-        for index, ticket in enumerate(tickets):
-            if index % SLICE == SLICE - 1:
+        armed: list[Arming] = []
+        due, paces = list(tickets), {s.name: self._pace_ms(s) for s in self.book.symbols.values()}
+        for start in range(0, len(due), SLICE):
+            if start:
                 await asyncio.sleep(0)
-            watch = self.book.watches.get(ticket)
-            if watch is None:
-                continue
-            if (news := await self._isolated(watch, self._fast(watch, snapshot))) is not None:
-                armed.append(news)
+            for watch in self._noted(due[start : start + SLICE], snapshot, paces, armed):
+                news = await self._isolated(watch, partial(self._fast, watch, snapshot))
+                armed += [news] if news is not None else []
         if armed:
             await self._desk.store.commit(Unit(trades=[t for _, t, _ in armed], facts=[f for _, _, f in armed]))
             for watch, trade, _ in armed:
                 watch.trade = trade
 
-    async def _fast(self, watch: Watch, snapshot: Snapshot) -> tuple[Watch, Trade, Fact] | None:
-        symbol, now = self.book.symbols[watch.trade.symbol], self._desk.clock.market_ms()
-        self.counts.fast += 1
-        watch.last_fast_ms, watch.next_fast_ms = now, now + self._fast_ms(watch, symbol)
+    def _noted(
+        self, tickets: Iterable[int], snapshot: Snapshot, paces: Mapping[str, int], armed: list[Arming]
+    ) -> list[Watch]:
+        """Note a fast check of these trades; return those for which it has more to do than arming."""
+        now, hedged_ms = self._desk.clock.market_ms(), int(self._desk.settings.cadence.fast_hedged_s * 1000)
+        more: list[Watch] = []
+        for ticket in tickets:
+            watch = self.book.watches.get(ticket)
+            if watch is None:
+                continue
+            trade = watch.trade
+            is_hedged = trade.machine.state is State.HEDGED
+            watch.last_fast_ms, watch.next_fast_ms = now, now + (hedged_ms if is_hedged else paces[trade.symbol])
+            self.counts.fast += 1
+            if not self._is_as_known(watch, snapshot):
+                more.append(watch)
+            elif not self._machine(trade).armed and (news := self._arming(watch, now)) is not None:
+                armed.append(news)
+        return more
+
+    def _is_as_known(self, watch: Watch, snapshot: Snapshot) -> bool:
+        """Answer whether the broker has the family as remembered, and nothing waits to be done for it."""
+        trade = watch.trade
+        return (
+            not watch.open_intents
+            and not watch.lock.locked()
+            and trade.volume != ZERO
+            and is_as_known(trade, snapshot.positions)
+            and not self._waits(trade)
+        )
+
+    def _waits(self, trade: Trade) -> bool:
+        """Answer whether something is to be done outside the table's rows, now or at its price."""
+        return (
+            trade.machine.breakeven_pending
+            or (trade.nominal_risk and trade.stop is None)
+            or (bool(trade.members) and bool(self._presence.surplus(trade)))
+        )
+
+    async def _fast(self, watch: Watch, snapshot: Snapshot) -> Arming | None:
+        symbol = self.book.symbols[watch.trade.symbol]
         await self._presence.check(watch, snapshot)
         if watch.trade.volume == ZERO and watch.trade.is_active:
             await self._cycle.step(watch, symbol, adding=True)
             return None
         if self._acts(watch):
             await self._pending(watch, symbol)
-        return None if symbol.tick is None else self._arming(watch, symbol.tick, now)
+        return self._arming(watch, self._desk.clock.market_ms())
 
     def _acts(self, watch: Watch) -> bool:
         return self._desk.mode_of(watch.trade) is Mode.AUTO and not self._desk.halted
@@ -221,10 +262,10 @@ class Monitor:
         clearance = symbol.instrument.stops_level + tick.spread
         return (tick.closing(trade.side) - price) * trade.side.sign >= clearance
 
-    def _arming(self, watch: Watch, tick: Tick, now: int) -> tuple[Watch, Trade, Fact] | None:
-        trade = watch.trade
+    def _arming(self, watch: Watch, now: int) -> Arming | None:
+        trade, tick = watch.trade, self.book.symbols[watch.trade.symbol].tick
         machine = self._machine(trade)
-        if machine.armed:
+        if machine.armed or tick is None:
             return None
         reason = trade_state.armed(
             machine,
@@ -243,10 +284,9 @@ class Monitor:
     def _machine(self, trade: Trade) -> Machine:
         return trade.machine if self._desk.mode_of(trade) is Mode.AUTO else trade.shadow or trade.machine
 
-    def _fast_ms(self, watch: Watch, symbol: SymbolWatch) -> int:
+    def _pace_ms(self, symbol: SymbolWatch) -> int:
+        """Return the time between two fast checks of a trade without a hedge."""
         cadence, view = self._desk.settings.cadence, symbol.view
-        if watch.trade.machine.state is State.HEDGED:
-            return int(cadence.fast_hedged_s * 1000)
         volatility = view.regime.volatility if view is not None else Volatility.NORMAL
         seconds = {Volatility.HIGH: cadence.fast_high_volatility_s, Volatility.LOW: cadence.fast_flat_s}
         return int(seconds.get(volatility, cadence.fast_s) * 1000)
@@ -256,50 +296,63 @@ class Monitor:
     async def deep_pass(self, tickets: Sequence[int]) -> None:
         """Step every trade of ``tickets``; what adds risk comes after all that does not."""
         adding: list[Watch] = []
-        touched: set[str] = set()
-        for index, ticket in enumerate(tickets):
-            if index % SLICE == SLICE - 1:
+        looks: dict[str, Look] = {}
+        for start in range(0, len(tickets), SLICE):
+            if start:
                 await asyncio.sleep(0)
-            watch = self.book.watches.get(ticket)
-            if watch is None:
-                continue
-            symbol = self.book.symbols[watch.trade.symbol]
-            touched.add(symbol.name)
-            if self._touch(watch, symbol) and await self._step(watch, symbol, adding=False):
-                adding.append(watch)
+            for watch, symbol in self._touched(tickets[start : start + SLICE], looks):
+                if await self._step(watch, symbol, adding=False):
+                    adding.append(watch)
         for watch in adding:
             await self._step(watch, self.book.symbols[watch.trade.symbol], adding=True)
-        for name in touched:
-            self.book.symbols[name].reband()
+        for look in looks.values():
+            look.symbol.reband()
 
-    def _touch(self, watch: Watch, symbol: SymbolWatch) -> bool:
+    def _touched(self, tickets: Sequence[int], looks: dict[str, Look]) -> list[tuple[Watch, SymbolWatch]]:
+        """Touch these trades and return those that stepping could do something to."""
+        now, cadence = self._desk.clock.market_ms(), self._desk.settings.cadence
+        watches, found = self.book.watches, []
+        for ticket in tickets:
+            watch = watches.get(ticket)
+            if watch is None:
+                continue
+            look = looks.get(watch.trade.symbol)
+            if look is None:
+                symbol = self.book.symbols[watch.trade.symbol]
+                look = looks[symbol.name] = look_at(symbol, cadence)
+            if self._touch(watch, look, now):
+                found.append((watch, look.symbol))
+        return found
+
+    def _touch(self, watch: Watch, look: Look, now: int) -> bool:
         """Note a deep check, set the trade's guard levels anew, and answer whether stepping it could do anything."""
-        trade, tick, now = watch.trade, symbol.tick, self._desk.clock.market_ms()
+        trade = watch.trade
+        machine, side = self._machine(trade), look.long if trade.side is Side.LONG else look.short
         self.counts.deep += 1
-        watch.last_deep_ms = now
-        if tick is not None:
-            watch.last_deep_price = tick.closing(trade.side)
-            self._set_guards(watch, symbol, tick)
-        if tick is None or symbol.stale is not None or symbol.view is None:
-            watch.held = symbol.stale or "no quote yet"
+        watch.last_deep_ms, watch.held = now, look.held
+        if side is not None:
+            watch.last_deep_price = side.price
+            self._set_guards(watch, machine, look, side)
+        if look.held is not None or side is None or side.outlook is None:
             return trade.volume == ZERO and trade.is_active
         if trade.unconfirmed:
             watch.held = "the broker does not list the position"
             return False
-        watch.held = None
-        machine = self._machine(trade)
         if trade.retry is not None or trade.volume == ZERO or (machine.state is State.HEDGED and not trade.hedges):
             return True
-        return trade_state.may_be_due(machine, symbol.outlooks[trade.side], now, self._desk.settings.protection)
+        return trade_state.may_be_due(machine, side.outlook, now, self._desk.settings.protection)
 
-    def _set_guards(self, watch: Watch, symbol: SymbolWatch, tick: Tick) -> None:
+    def _set_guards(self, watch: Watch, machine: Machine, look: Look, side: SideLook) -> None:
         """Set the prices at which this trade is looked at again at once."""
-        trade, cadence = watch.trade, self._desk.settings.cadence
-        sign, price = trade.side.sign, tick.closing(trade.side)
-        adverse = min(cadence.adverse_percent / 100.0 * price, cadence.adverse_r * trade.risk)
-        against = price - sign * adverse
-        levels = [level for level in self._levels_ahead(watch, symbol, tick) if (level - price) * sign > 0]
-        ahead = min(levels, key=lambda level: (level - price) * sign, default=sign * float("inf"))
+        price, sign = side.price, side.sign
+        against = price - sign * min(side.adverse_max, self._desk.settings.cadence.adverse_r * watch.trade.risk)
+        ahead = sign * INFINITY
+        # Most trades wait for nothing in their favour, and this runs for every trade in every pass.
+        if not machine.armed or machine.breakeven_pending or machine.state is State.HEDGED:
+            assert look.tick is not None
+            waited = self._levels_ahead(watch, look.symbol, look.tick)
+            levels = [level for level in waited if (level - price) * sign > 0]
+            ahead = min(levels, key=lambda level: (level - price) * sign, default=ahead)
         watch.guard_low, watch.guard_high = (against, ahead) if sign > 0 else (ahead, against)
 
     def _levels_ahead(self, watch: Watch, symbol: SymbolWatch, tick: Tick) -> Iterable[float]:
@@ -316,15 +369,17 @@ class Monitor:
                 yield hedge.stop
 
     async def _step(self, watch: Watch, symbol: SymbolWatch, *, adding: bool) -> bool:
-        still_due = await self._isolated(watch, self._cycle.step(watch, symbol, adding=adding))
+        still_due = await self._isolated(watch, partial(self._cycle.step, watch, symbol, adding=adding))
         self.book.index(watch.trade)
         return bool(still_due)
 
-    async def _isolated(self, watch: Watch, work: Awaitable[T]) -> T | None:
+    async def _isolated(self, watch: Watch, work: Callable[[], Awaitable[T]]) -> T | None:
         """Do one trade's work; what goes wrong is recorded and leaves the other trades alone."""
         try:
             async with watch.lock:
-                return await work
+                if self.book.watches.get(watch.ticket) is not watch:
+                    return None  # its watch ended while others were served: nothing may be done to it any more
+                return await work()
         except (BrokerUnavailable, StoreFailed):
             raise
         except Exception as error:  # noqa: BLE001 - the edge of a trade's cycle: it records and isolates

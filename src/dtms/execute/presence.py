@@ -35,7 +35,7 @@ class Presence:
         if watch.open_intents:
             await self.resolve(watch, snapshot)
         trade, positions = watch.trade, snapshot.positions
-        if _is_as_known(trade, positions):
+        if is_as_known(trade, positions):
             return
         deals = {i: await self._desk.broker.deals(position=i) for i in recovery.missing(trade, positions)}
         matched = recovery.match(trade, positions, deals)
@@ -181,7 +181,7 @@ class Presence:
         return tuple(m for m in trade.members if m.ticket in late or (m.role is Role.HEDGE and not hedged))
 
 
-def _is_as_known(trade: Trade, positions: Mapping[int, Position]) -> bool:
+def is_as_known(trade: Trade, positions: Mapping[int, Position]) -> bool:
     """Answer, quickly, whether the broker has the family exactly as the trade remembers it."""
     position = positions.get(trade.ticket)
     if position is None:
