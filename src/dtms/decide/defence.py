@@ -193,13 +193,15 @@ def _close(position: Position, kind: ActionKind, volume: Decimal) -> ClosePositi
 
 def close_hedge(sight: Sight) -> Planned:
     """Close every position of the hedge."""
-    return Plan(tuple(_close(p, ActionKind.CLOSE_HEDGE, p.volume) for p in sight.hedges))
+    actions = tuple(_close(p, ActionKind.CLOSE_HEDGE, p.volume) for p in sight.hedges)
+    return Plan(actions, note="" if actions else "the hedge is gone already")
 
 
 def close_all(sight: Sight) -> Planned:
     """Close the family, the trade's own position first."""
     side = tuple(_close(p, ActionKind.CLOSE, p.volume) for p in sight.side_positions)
-    return Plan((*side, *(_close(p, ActionKind.CLOSE_HEDGE, p.volume) for p in sight.hedges)))
+    actions = (*side, *(_close(p, ActionKind.CLOSE_HEDGE, p.volume) for p in sight.hedges))
+    return Plan(actions, note="" if actions else "nothing is open any more")
 
 
 def closed_members(sight: Sight, tickets: Collection[int]) -> Planned:
