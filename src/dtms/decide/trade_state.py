@@ -362,11 +362,11 @@ def may_be_due(machine: Machine, at: Outlook, now_ms: int, settings: ProtectionS
     if since is not None and (now_ms - since >= settings.flat_min * 60_000 or at.against_m15_ms > since):
         return True
     if state is State.HEDGED:
-        return at.with_ms > machine.entered_ms
+        return max(at.with_ms, at.against_m15_ms) > machine.entered_ms
+    if state is State.RECOVERING and at.choch_against_m15_ms > machine.entered_ms:
+        return True
     since = machine.recovery_since_ms
-    return since is not None and (
-        now_ms - since >= settings.recovery_min * 60_000 or at.choch_against_m15_ms > machine.entered_ms
-    )
+    return since is not None and now_ms - since >= settings.recovery_min * 60_000
 
 
 def enter(machine: Machine, row: Row, at_ms: int) -> Machine:
