@@ -1,6 +1,6 @@
 """The vendor's functions about positions, orders and history. Filters are named only; none found is an empty tuple."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from dtms.terminal.simulated import views
@@ -27,7 +27,7 @@ class BookCalls(Session):
         """Give the open positions: all, or those of a symbol, a group or a ticket."""
         if not self._begin() or not self._filters(args, symbol=symbol, group=group, ticket=ticket):
             return None
-        held = _filtered(self._world.ledger.positions.values(), symbol, group, ticket)
+        held = _filtered(self._world.ledger.positions, symbol, group, ticket)
         return tuple(views.position(self._world, item) for item in held)
 
     def orders_total(self) -> int | None:
@@ -40,7 +40,7 @@ class BookCalls(Session):
         """Give the pending orders: all, or those of a symbol, a group or a ticket."""
         if not self._begin() or not self._filters(args, symbol=symbol, group=group, ticket=ticket):
             return None
-        held = _filtered(self._world.ledger.orders.values(), symbol, group, ticket)
+        held = _filtered(self._world.ledger.orders, symbol, group, ticket)
         return tuple(views.order(self._world, item) for item in held)
 
     def history_orders_total(self, date_from: object, date_to: object, /) -> int | None:
@@ -120,10 +120,12 @@ class BookCalls(Session):
         ]
 
 
-def _filtered(items: Iterable[Item], symbol: str | None, group: str | None, ticket: int | None) -> list[Item]:
-    """Apply one filter, as the package does: symbol before group before ticket."""
+def _filtered(items: Mapping[int, Item], symbol: str | None, group: str | None, ticket: int | None) -> list[Item]:
+    """Apply one filter, as the package does: symbol before group before ticket, which the items are kept by."""
     if symbol is not None:
-        return [item for item in items if item.symbol == symbol]
+        return [item for item in items.values() if item.symbol == symbol]
     if group is not None:
-        return [item for item in items if in_group(item.symbol, group)]
-    return [item for item in items if ticket is None or item.ticket == ticket]
+        return [item for item in items.values() if in_group(item.symbol, group)]
+    if ticket is not None:
+        return [items[ticket]] if ticket in items else []
+    return list(items.values())

@@ -25,6 +25,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.positions: dict[int, Position] = {}
+        self._by_symbol: defaultdict[str, dict[int, Position]] = defaultdict(dict)
         self.orders: dict[int, Order] = {}
         self.history_orders: dict[int, Order] = {}
         self.deals: list[Deal] = []
@@ -73,7 +74,7 @@ class Ledger:
 
     def positions_of(self, symbol: str) -> list[Position]:
         """Give the open positions of a symbol, oldest first."""
-        return [position for position in self.positions.values() if position.symbol == symbol]
+        return list(self._by_symbol[symbol].values())
 
     def orders_of(self, symbol: str) -> list[Order]:
         """Give the live pending orders of a symbol, oldest first."""
@@ -81,15 +82,16 @@ class Ledger:
 
     def busy_symbols(self) -> Iterator[str]:
         """Give the symbols that have positions or pending orders, once each."""
-        held = (item.symbol for book in (self.positions, self.orders) for item in book.values())
-        return iter(dict.fromkeys(held))
+        held = [symbol for symbol, positions in self._by_symbol.items() if positions]
+        return iter(dict.fromkeys([*held, *(order.symbol for order in self.orders.values())]))
 
     def _put_position(self, position: Position) -> None:
         self.versions[position.symbol] += 1
         if position.units:
-            self.positions[position.ticket] = position
+            self.positions[position.ticket] = self._by_symbol[position.symbol][position.ticket] = position
         else:
             self.positions.pop(position.ticket, None)
+            self._by_symbol[position.symbol].pop(position.ticket, None)
 
     def _put_order(self, order: Order) -> None:
         self.versions[order.symbol] += 1

@@ -1,15 +1,27 @@
 """The simulated world at one moment: the symbols' markets, the books, and the money that positions are worth."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from dtms.terminal.simulated.constants import MT5
 from dtms.terminal.simulated.feed import Feed, Quote
 from dtms.terminal.simulated.grid import LOT_UNITS, divide, to_cents
 from dtms.terminal.simulated.ledger import Ledger
-from dtms.terminal.simulated.records import BUY, Position
+from dtms.terminal.simulated.records import BUY, SELL, Position
 from dtms.terminal.simulated.series import Series
 from dtms.terminal.simulated.server_time import ServerClock
 from dtms.terminal.simulated.spec import AccountSpec, Switches, SymbolSpec
+
+FOREX = MT5.SYMBOL_CALC_MODE_FOREX
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What one symbol's positions come to: floating profit and swap; units and margin (cents) per side."""
+
+    floating_cents: int
+    longs: tuple[int, int]
+    shorts: tuple[int, int]
 
 
 class World:
@@ -25,6 +37,8 @@ class World:
         self.switches = Switches()
         self.now_ms = now_ms
         self._quotes: dict[str, tuple[int, Quote | None]] = {}
+        self._held: dict[str, tuple[object, Held]] = {}
+        self._priced_by: dict[str, tuple[str, ...]] = {}
 
     def quote(self, symbol: str) -> Quote | None:
         """Give the symbol's last quote up to now, None before its first."""
@@ -51,7 +65,7 @@ class World:
 
     def margin_cents(self, spec: SymbolSpec, units: int, price_points: int) -> int:
         """Give the margin of a volume in the account's currency."""
-        if spec.calc_mode == MT5.SYMBOL_CALC_MODE_FOREX:
+        if spec.calc_mode == FOREX:
             top, bottom = self.rate(spec.currency_base, spec, price_points)
         else:
             top, bottom = self.rate(spec.currency_profit, spec, price_points)
@@ -93,20 +107,44 @@ class World:
 
     def equity_cents(self) -> int:
         """Give balance plus floating profit and swap."""
-        floating = sum(self.floating_cents(p) + p.swap_cents for p in self.ledger.positions.values())
-        return self.ledger.balance_cents + floating
+        held = [self._held_of(symbol) for symbol in self.ledger.busy_symbols()]
+        return self.ledger.balance_cents + sum(one.floating_cents for one in held)
 
     def margin_used_cents(self) -> int:
         """Give the margin of all positions, the covered part of opposite ones charged half."""
-        sides: dict[str, list[list[int]]] = {}
-        for position in self.ledger.positions.values():
-            side = sides.setdefault(position.symbol, [[0, 0], [0, 0]])[position.type]
+        held = [self._held_of(symbol) for symbol in self.ledger.busy_symbols()]
+        return sum(_hedged_margin(one.longs, one.shorts) for one in held if one.longs[0] or one.shorts[0])
+
+    def _held_of(self, symbol: str) -> Held:
+        """Sum up a symbol's positions, anew only when the books or a quote that prices them changed."""
+        key = self.ledger.versions[symbol], [self.quote(name) for name in self._pricing(symbol)]
+        known = self._held.get(symbol)
+        if known is None or known[0] != key:
+            known = self._held[symbol] = key, self._summed(symbol)
+        return known[1]
+
+    def _pricing(self, symbol: str) -> tuple[str, ...]:
+        """Name the symbols whose quotes price this one's positions: itself, and those that convert its money."""
+        known = self._priced_by.get(symbol)
+        if known is None:
+            spec, account = self.specs[symbol], self.account.currency
+            money = [spec.currency_profit, *([spec.currency_base] if spec.calc_mode == FOREX else [])]
+            pairs = [converter(self.specs, currency, account, spec).name for currency in money if currency != account]
+            known = self._priced_by[symbol] = tuple(dict.fromkeys([symbol, *pairs]))
+        return known
+
+    def _summed(self, symbol: str) -> Held:
+        spec, positions = self.specs[symbol], self.ledger.positions_of(symbol)
+        sides = [[0, 0], [0, 0]]
+        for position in positions:
+            side = sides[position.type]
             side[0] += position.units
-            side[1] += self.margin_cents(self.specs[position.symbol], position.units, position.open_points)
-        return sum(_hedged_margin(longs, shorts) for longs, shorts in sides.values())
+            side[1] += self.margin_cents(spec, position.units, position.open_points)
+        floating = sum(self.floating_cents(p) + p.swap_cents for p in positions)
+        return Held(floating, (sides[BUY][0], sides[BUY][1]), (sides[SELL][0], sides[SELL][1]))
 
 
-def _hedged_margin(longs: list[int], shorts: list[int]) -> int:
+def _hedged_margin(longs: tuple[int, int], shorts: tuple[int, int]) -> int:
     """Charge the larger side's surplus in full, and the covered volume of both sides at half of their mean."""
     large, small = (longs, shorts) if longs[0] >= shorts[0] else (shorts, longs)
     covered, total = small[0], longs[0] + shorts[0]
