@@ -54,6 +54,7 @@ def with_trades(start_ms: int, seed: int, entries: int, hours: float) -> dict[st
             symbols=(name,),
             lots=lots,
             sl_atr=3.0,
+            tp_atr=4.0,
         )
         acts += random_entries(plan, world)
     described["actors"] = [
@@ -65,6 +66,7 @@ def with_trades(start_ms: int, seed: int, entries: int, hours: float) -> dict[st
             "side": act.side,
             "lots": act.lots,
             "sl": {"atr": 3.0},
+            "tp": {"atr": 4.0},
         }
         for number, act in enumerate(sorted(acts, key=lambda a: a.at_ms))
     ]
@@ -102,11 +104,11 @@ def names_in(fact: Fact) -> list[str]:
 
 
 def complete_at(seen: dict[str, dict[str, list[float]]], times: int) -> float:
-    """Return the hour by which everything wanted happened so many times, and each symbol was hedged; inf for never."""
+    """Return the hour by which everything wanted happened so many times; inf for never."""
     wanted = [s.value for s in STATES] + [a.value for a in ACTIONS]
     together = {name: sorted(h for symbol in seen.values() for h in symbol.get(name, ())) for name in wanted}
     hours = [found[times - 1] if len(found) >= times else inf for found in together.values()]
-    hours += [min(symbol.get("HEDGED", [inf])) for symbol in seen.values()]
+
     return max(hours)
 
 

@@ -130,7 +130,7 @@ def demo(config: Config, *, minutes: float | None, rate: float | None, fresh: bo
     if fresh:
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
-    console = Console()
+    console = Console(soft_wrap=True)
     try:
         return asyncio.run(_demo(config, _demo_terminal(folder, rate), folder, minutes, console))
     except (DemoFailed, DtmsError) as error:
