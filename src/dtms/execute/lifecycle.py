@@ -86,6 +86,7 @@ class Lifecycle:
         self._loop: asyncio.Task[None] | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._stopping = False
+        self._starting: asyncio.Task[None] | None = None
         self._restarts_ms: list[int] = []
         self._cycle_end_s = self._clock.machine_s()
         self._cycle_start_ms: int | None = None
@@ -101,28 +102,40 @@ class Lifecycle:
         Raises:
             DtmsError: with one clear line; nothing runs half-initialised.
         """
+        self._starting = asyncio.create_task(self._start())
         try:
-            await self._start()
+            await self._starting
+        except asyncio.CancelledError:
+            if not self._stopping:
+                raise
         except DtmsError as error:
             self.step, self.failure = Step.FAILED, str(error)
             await self._stop_tasks()
             raise
+        finally:
+            self._starting = None
 
     async def _start(self) -> None:
-        self.step = Step.STORE
+        self._next(Step.STORE)
         await self._store.open()
         await self._load()
-        self.step = Step.BROKER
+        self._next(Step.BROKER)
         await self._connect(self._options.broker_timeout_s)
         await self._lease.acquire()
         self._keeper = asyncio.create_task(self._keep_lease())
-        self.step = Step.RECOVERY
+        self._next(Step.RECOVERY)
         await self._recover()
-        self.step = Step.MONITORING
+        self._next(Step.MONITORING)
         await self._record(FactKind.STARTED, f"engine started in mode {self._desk.mode}")
         await self._one_cycle()
+        self._next(Step.READY)
         self._loop = asyncio.create_task(self._supervise())
-        self.step = Step.READY
+
+    def _next(self, step: Step) -> None:
+        """Begin a step of the start, unless a stop ended it."""
+        if self._stopping:
+            raise asyncio.CancelledError
+        self.step = step
 
     async def _load(self) -> None:
         loaded = await self._store.load()
@@ -179,7 +192,9 @@ class Lifecycle:
 
     async def stop(self) -> None:
         """Finish the call in hand, record its outcome, give the lease back, close the store."""
-        self._stopping, self.step = True, Step.STOPPING
+        self._stopping, at = True, self.step
+        self.step = Step.STOPPING
+        await self._end_start(at)
         await self._stop_tasks()
         try:
             await self._record(FactKind.STOPPED, "engine stopped")
@@ -187,6 +202,14 @@ class Lifecycle:
         except StoreFailed as error:
             log.error("store_failed_at_stop", told=str(error))
         await self._store.close()
+
+    async def _end_start(self, at: Step) -> None:
+        """End a start that goes on: at once while it waits for the broker, else after the step in hand, which may act."""
+        if self._starting is None:
+            return
+        if at is Step.BROKER:
+            self._starting.cancel()
+        await asyncio.wait({self._starting}, timeout=5.0)
 
     async def _stop_tasks(self) -> None:
         """Let the loop end by itself, so that no broker call is cut off; the lease's keeper can go at once."""

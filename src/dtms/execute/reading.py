@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from dtms.decide.guards import rail_figures
+from dtms.domain.errors import BrokerUnavailable
 from dtms.domain.facts import Json
 from dtms.domain.prices import ZERO
 from dtms.domain.trade import State, Trade
@@ -32,7 +33,7 @@ class Reading:
         ]
         return Status(
             uptime_s=self._desk.clock.machine_s() - self._life.started_s,
-            market_ms=self._desk.clock.market_ms(),
+            market_ms=self._market_ms(),
             active_trades=len(self._book.watches),
             trades_by_state={state.value: n for state, n in self._book.by_state().items() if state is not State.CLOSED},
             fast_checks=counts.fast,
@@ -48,6 +49,12 @@ class Reading:
             account=self._account(),
             warnings=(*self._warnings, *self._monitor.counts.stale.values(), *attention),
         )
+
+    def _market_ms(self) -> int | None:
+        try:
+            return self._desk.clock.market_ms()
+        except BrokerUnavailable:  # the terminal was never asked yet
+            return None
 
     def _account(self) -> dict[str, Json]:
         account = self._life.account

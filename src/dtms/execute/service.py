@@ -64,7 +64,8 @@ class Monitoring:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     uptime_s: float
-    market_ms: int
+    market_ms: int | None
+    """None before the terminal was asked."""
     active_trades: int
     trades_by_state: Mapping[str, int]
     fast_checks: int

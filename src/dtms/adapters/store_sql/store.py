@@ -106,7 +106,9 @@ class SqlStore:
             PermissionGone, AlreadyStored: nothing of the unit was written.
             InvariantBroken: when a value in it cannot be stored (NaN, infinity); nothing was written.
         """
-        prepared = prepare(unit, self._clock.market_ms())
+        # Only trades carry the time, and before the terminal was asked for it there are none to write.
+        now_ms = self._clock.market_ms() if unit.create or unit.trades else 0
+        prepared = prepare(unit, now_ms)
         return await self._write(lambda tx: apply(tx, prepared, self._desk))
 
     async def next_intent_numbers(self, count: int) -> range:
