@@ -204,7 +204,7 @@ class Lifecycle:
         await self._store.close()
 
     async def _end_start(self, at: Step) -> None:
-        """End a start that goes on: at once while it waits for the broker, else after the step in hand, which may act."""
+        """End a start that goes on: at once while it waits for the broker, else after the step in hand."""
         if self._starting is None:
             return
         if at is Step.BROKER:
