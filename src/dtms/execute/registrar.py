@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from dtms.domain.errors import AlreadyStored, BrokerUnavailable, StoreFailed
+from dtms.domain.errors import AlreadyStored, InvariantBroken
 from dtms.domain.facts import FactKind, Json
 from dtms.domain.position import Position
 from dtms.domain.trade import Machine, Owner, State, Trade
@@ -24,6 +24,9 @@ FALLBACK_RISK_SHARE = 0.005
 
 
 PRICE_SHARE_MAX = 0.5
+EVERY_STATE = frozenset(State)
+BATCHES_AT_ONCE = 2
+"""While one batch is being committed, the next one looks at the broker."""
 
 
 @dataclass(slots=True)
@@ -35,14 +38,16 @@ class Waiting:
 
 
 class Registrar:
-    """Registers trades; one batch at a time, so that concurrent requests for one ticket make one trade."""
+    """Registers trades in batches; a ticket is in one batch at a time, so that concurrent requests make one trade."""
 
     def __init__(self, desk: Desk, book: Book, feeds: Feeds) -> None:
         self._desk = desk
         self._book = book
         self._feeds = feeds
         self._waiting: list[Waiting] = []
-        self._worker: asyncio.Task[None] | None = None
+        self._busy: set[int] = set()
+        """Tickets of the batches under way."""
+        self._workers: set[asyncio.Task[None]] = set()
 
     async def register(self, request: Registration) -> Registered:
         """Register one trade durably.
@@ -54,24 +59,36 @@ class Registrar:
         """
         waiting = Waiting(request, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
-        if self._worker is None or self._worker.done():
-            self._worker = asyncio.create_task(self._work())
+        if len(self._workers) < BATCHES_AT_ONCE:
+            worker = asyncio.create_task(self._work())
+            self._workers.add(worker)
+            worker.add_done_callback(self._workers.discard)
         return await waiting.answer
 
     async def _work(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting, []
-            try:
-                await self._answer(batch)
-            except (BrokerUnavailable, StoreFailed) as error:
-                for waiting in batch:
-                    if not waiting.answer.done():
-                        waiting.answer.set_exception(error)
+        while batch := self._take():
+            await self._settle(batch)
+
+    def _take(self) -> list[Waiting]:
+        """Take what waits, but for tickets in another batch: whoever works on that one comes back for them."""
+        batch = [w for w in self._waiting if w.request.ticket not in self._busy]
+        self._waiting = [w for w in self._waiting if w.request.ticket in self._busy]
+        self._busy |= {w.request.ticket for w in batch}
+        return batch
+
+    async def _settle(self, batch: Sequence[Waiting]) -> None:
+        """Answer a batch; whatever goes wrong, everybody who waits hears of it."""
+        try:
+            (error,) = await asyncio.gather(self._answer(batch), return_exceptions=True)
+        finally:
+            self._busy -= {w.request.ticket for w in batch}
+        for waiting in batch:
+            if not waiting.answer.done():
+                waiting.answer.set_exception(error or InvariantBroken("a registration was left without an answer"))
 
     async def _answer(self, batch: Sequence[Waiting]) -> None:
         tickets = list({w.request.ticket for w in batch if w.request.ticket not in self._book.watches})
-        positions = await self._desk.broker.positions(tickets) if tickets else {}
-        stored = {t.ticket: t for t in await self._stored(tickets)}
+        positions, stored = await self._looked_up(tickets)
         new: dict[int, tuple[Trade, SymbolWatch]] = {}
         answers: list[tuple[Waiting, Registered]] = []
         for waiting in batch:
@@ -85,12 +102,16 @@ class Registrar:
             if not waiting.answer.done():
                 waiting.answer.set_result(registered)
 
+    async def _looked_up(self, tickets: Sequence[int]) -> tuple[Mapping[int, Position], Mapping[int, Trade]]:
+        """Ask the broker for the positions and, meanwhile, the store for rows that are not watched."""
+        if not tickets:
+            return {}, {}
+        positions, rows = await asyncio.gather(self._desk.broker.positions(tickets), self._stored(tickets))
+        return positions, {t.ticket: t for t in rows}
+
     async def _stored(self, tickets: Sequence[int]) -> Sequence[Trade]:
         """Find rows of trades that are known but not watched: closed ones, and those disabled by hand."""
-        if not tickets:
-            return ()
-        every = frozenset(State)
-        return (await self._desk.store.trades(states=every, tickets=tickets, limit=len(tickets))).trades
+        return (await self._desk.store.trades(states=EVERY_STATE, tickets=tickets, limit=len(tickets))).trades
 
     async def _one(
         self,
