@@ -114,7 +114,9 @@ def test_in_a_running_market_nothing_is_lost_or_done_twice_whatever_is_killed(tm
         settle(site)
         assert server.interrupt() == 0
         assert terminal.interrupt() == 0
-        assert len(site.rows("SELECT number FROM intents WHERE state = 'CONFIRMED'")) > done_before, "something was done"
+        assert len(site.rows("SELECT number FROM intents WHERE state = 'CONFIRMED'")) > done_before, (
+            "something was done"
+        )
         judge(site, known)
     finally:
         site.close()
@@ -132,7 +134,9 @@ def judge(site: Site, known: set[int]) -> None:
     rows = site.rows("SELECT number, state, body FROM intents")
     magic = {number: MAGIC_PREFIX << 40 | number for number, _, _ in rows}
     confirmed = {magic[n] for n, state, _ in rows if state == "CONFIRMED"}
-    carried_out = Counter(n.request["magic"] for n in ledger.requests if n.retcode in DONE and is_ours(magic_of(n.request)))
+    carried_out = Counter(
+        n.request["magic"] for n in ledger.requests if n.retcode in DONE and is_ours(magic_of(n.request))
+    )
     assert set(carried_out) == confirmed, "what was done is what is recorded as done"
     assert set(carried_out.values()) <= {1}, "an intent was carried out twice"
     deals = Counter(deal.magic for deal in ledger.deals if is_ours(deal.magic))
