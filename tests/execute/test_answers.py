@@ -1,0 +1,242 @@
+"""Each class of answers, end to end: how the action ends, what the state does, and what is asked of the broker next."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from tests.adapters_mt5.faulty import Answering
+from tests.execute.unsteady import Request, Scene, Send, Spoiling, letter_of, play
+from tests.replay.judge import check_invariants
+from tests.replay.windows import EUR, LONG, SHIPPED, SHORT
+
+from dtms.domain.actions import Intent, IntentState
+from dtms.domain.facts import FactKind
+from dtms.domain.trade import State, Visit
+from dtms.terminal.simulated.constants import MT5
+
+HEDGED = next(w for w in SHIPPED if w.rules[-1] == "given_up_hedged" and w.side is SHORT)
+GIVEN_UP = next(w for w in SHIPPED if w.rules[-1] == "given_up_hedged" and w.side is LONG)
+RECOVERED = next(w for w in SHIPPED if w.recording == EUR and w.side is LONG)
+OFTEN = 10_000
+NOOP, REQUOTE, BUSY, BAD_STOPS, REJECT, NO_MONEY, NO_HEDGING = 10025, 10004, 10024, 10016, 10006, 10019, 10046
+
+
+def test_every_request_finds_its_intent_committed() -> None:
+    """At the moment of each send the store has the intent, in state SENDING."""
+    scenes: list[Scene] = []
+    found: list[tuple[int, IntentState]] = []
+
+    def look(request: Request, send: Send) -> Any:
+        number = scenes[0].on.broker.intent_of(request["magic"])
+        assert number is not None
+        found.append((number, _state_of(scenes[0], number)))
+        return send(request)
+
+    async def keep(scene: Scene) -> None:
+        scenes.append(scene)
+
+    played, scene = play(RECOVERED, look, during=keep, store_url="sqlite://")
+    assert len(found) == len(scene.terminal.sent) >= 5
+    assert {state for _, state in found} == {IntentState.SENDING}
+    assert all(i.state is IntentState.CONFIRMED for i in played.intents.values())
+
+
+def _state_of(scene: Scene, number: int) -> IntentState:
+    """Read an intent's state at once: a store that works inline answers without waiting."""
+    coroutine = scene.on.store.intents()
+    try:
+        coroutine.send(None)
+    except StopIteration as answered:
+        intents: Sequence[Intent] = answered.value
+        return next(i.state for i in intents if i.number == number)
+    raise AssertionError("the store did not answer at once")
+
+
+def test_nothing_to_change_is_done() -> None:
+    """NO_CHANGES: the stop is there already, so the move is confirmed and the state moves."""
+    played, _ = play(HEDGED, Spoiling("S", retcode=NOOP, executes=True))
+    assert played.transitions[0].details["rule"] == "warned"
+    first = min(played.intents.values(), key=lambda i: i.number)
+    assert (first.state, first.retcode) == (IntentState.CONFIRMED, NOOP)
+
+
+@pytest.mark.parametrize("retcode", [REQUOTE, BAD_STOPS, REJECT])
+def test_a_failure_is_counted_and_ends_with_a_person(retcode: int) -> None:
+    """The state stays; it is decided anew with new intents and back-off, five times, then a person is called."""
+    refusing = Spoiling("S", retcode=retcode, times=OFTEN)
+    seen: list[Any] = []
+
+    async def watch(scene: Scene) -> None:
+        while not refusing.spoiled:
+            await scene.on.play(0.25)
+        await scene.on.play(5)
+        seen.append(await scene.trade())
+
+    played, scene = play(HEDGED, refusing, hours=0, during=watch)
+    (trade,) = seen
+    assert trade.machine.state is State.HEALTHY
+    assert trade.needs_attention
+    assert trade.retry.failures == 5
+    assert [f.kind for f in played.facts].count(FactKind.NEEDS_ATTENTION) == 1
+    assert len({r["magic"] for r in scene.terminal.sent}) == len(scene.terminal.sent) == 15
+    assert {i.state for i in played.intents.values()} == {IntentState.REFUSED}
+    checks = sorted({i.created_ms for i in played.intents.values()})
+    waits = [b - a for a, b in pairwise(checks)]
+    assert len(waits) == 4
+    assert waits == sorted(waits)
+    assert waits[0] >= 5_000
+
+
+def test_a_failure_that_passes_is_made_good() -> None:
+    """Refused twice, then accepted: the state moves, and nothing is left of the count."""
+    played, _ = play(HEDGED, Spoiling("S", retcode=REJECT, times=4))
+    assert tuple(f.details["rule"] for f in played.transitions) == HEDGED.rules
+    assert played.trade.needs_attention is None
+    assert played.trade.retry is None
+
+
+def test_waiting_is_not_counted() -> None:
+    """TOO_MANY_REQUESTS for half an hour: asked again and again, never counted, and done when the cause has ended."""
+    waited: list[tuple[State, int, str | None]] = []
+    refusing = Spoiling("S", retcode=BUSY, times=OFTEN)
+
+    async def wait(scene: Scene) -> None:
+        while not refusing.spoiled:
+            await scene.on.play(0.5)
+        await scene.on.play(10)
+        trade = await scene.trade()
+        waited.append((trade.machine.state, trade.retry.failures, trade.needs_attention))
+        refusing.times = 0
+        await scene.on.play(1)
+
+    played, _ = play(HEDGED, refusing, during=wait, hours=1)
+    assert waited == [(State.HEALTHY, 0, None)]
+    assert len(refusing.spoiled) > 5
+    assert "warned" in [f.details["rule"] for f in played.transitions]
+
+
+@pytest.mark.parametrize("retcode", [NO_MONEY, NO_HEDGING])
+def test_a_refused_hedge_is_replaced_by_closing_a_part(retcode: int) -> None:
+    """POLICY: never asked again in this visit; half of the rest is closed, the state stays, the flat timer runs."""
+    refusing = Spoiling("H", retcode=retcode, times=OFTEN)
+    seen: list[Any] = []
+
+    async def watch(scene: Scene) -> None:
+        while not refusing.spoiled:
+            await scene.on.play(0.25)
+        await scene.on.play(1)
+        seen.append(await scene.trade())
+
+    played, scene = play(HEDGED, refusing, during=watch)
+    machine = seen[0].machine
+    assert machine.state is State.WARNING_L2
+    assert Visit.SUBSTITUTED in machine.done
+    assert machine.flat_since_ms is not None
+    assert seen[0].volume == Decimal("0.1")
+    assert len(refusing.spoiled) == 1
+    refusal = next(f for f in played.facts if f.kind is FactKind.REFUSAL)
+    assert str(retcode) in str(refusal.details["reason"])
+    hedging = scene.on.engine.status().account["hedging_possible"]
+    assert hedging is (retcode != NO_HEDGING)
+    check_invariants(played.books, HEDGED.spec)
+
+
+def test_a_hedge_rejected_by_the_dealer_is_not_pressed() -> None:
+    """STATE: a risk-adding request is not repeated in the same check."""
+    refusing = Spoiling("H", retcode=REJECT, times=1)
+    played, scene = play(HEDGED, refusing)
+    hedges = [r for r in scene.terminal.sent if letter_of(r) == "H"]
+    times = [
+        i.created_ms for i in sorted(played.intents.values(), key=lambda i: i.number) if i.action.kind == "open_hedge"
+    ]
+    assert len(hedges) == len(times) == 2
+    assert times[1] - times[0] >= 5_000
+
+
+@pytest.mark.parametrize("retcode", [10011, 10012, 10031, 10008, 19_999])
+def test_an_ambiguous_answer_is_reconciled(retcode: int) -> None:
+    """Executed, with an answer that says nothing: unknown at first, then found and adopted; one hedge."""
+    played, scene = play(HEDGED, Spoiling("H", retcode=retcode, executes=True))
+    assert tuple(f.details["rule"] for f in played.transitions) == HEDGED.rules
+    assert sum(letter_of(r) == "H" for r in scene.terminal.sent) == 1
+    check_invariants(played.books, HEDGED.spec)
+
+
+@pytest.mark.parametrize("retcode", [REJECT, 10045, 10017])
+def test_closing_everything_is_retried_without_limit(retcode: int) -> None:
+    """Whatever refuses it, and however often: a person is called, and the family is closed when it becomes possible."""
+    refusing = Spoiling("C", retcode=retcode, times=OFTEN)
+    during_refusal: list[Any] = []
+
+    async def wait(scene: Scene) -> None:
+        while not refusing.spoiled:
+            await scene.on.play(0.5)
+        await scene.on.play(5)
+        during_refusal.append(await scene.trade())
+        refusing.times = 0
+        await scene.on.play(3)
+
+    played, _ = play(HEDGED, refusing, during=wait, hours=0)
+    trade = during_refusal[0]
+    assert trade.machine.state is State.HEDGED
+    assert trade.retry.failures > 5
+    assert trade.needs_attention
+    assert played.trade.machine.state is State.CLOSED
+    assert all(played.books.open_lots(p, 2**62) == 0 for p in played.books.family())
+
+
+def test_a_position_closed_by_somebody_else_counts_as_closed() -> None:
+    """POSITION_CLOSED in answer to a close is success: the family's end is told, by the broker's deals."""
+    played, _ = play(GIVEN_UP, Spoiling("C", retcode=10036, executes=True))
+    assert played.trade.machine.state is State.CLOSED
+    assert played.trade.close_price is not None
+
+
+@dataclass(slots=True)
+class FillingInPart:
+    """Fill half of the first close of a kind, and say so."""
+
+    letter: str
+    cut: list[Request] = field(default_factory=list)
+
+    def __call__(self, request: Request, send: Send) -> Any:
+        if letter_of(request) != self.letter or self.cut:
+            return send(request)
+        self.cut.append(request)
+        part = round(request["volume"] / 2, 2)
+        did = send({**request, "volume": part})
+        retcode = MT5.TRADE_RETCODE_DONE_PARTIAL
+        return Answering(retcode, volume=part, price=did.price, order=did.order, deal=did.deal)
+
+
+def test_a_close_that_is_filled_in_part_is_finished() -> None:
+    """DONE_PARTIAL on closing everything: the rest is closed in the same check, and only then is the trade CLOSED."""
+    played, scene = play(GIVEN_UP, FillingInPart("C"))
+    assert played.trade.machine.state is State.CLOSED
+    assert sum(letter_of(r) == "C" for r in scene.terminal.sent) == 2
+    (ended,) = played.of_rule("given_up_hedged")
+    assert all(played.books.open_lots(p, ended.market_ms) == 0 for p in played.books.family())
+
+
+def test_a_hedge_close_that_is_filled_in_part_keeps_hedged_until_it_is_done() -> None:
+    """RECOVERING is entered when nothing of the hedge is left."""
+    part = FillingInPart("X")
+    played, _ = play(RECOVERED, part)
+    assert part.cut
+    assert tuple(f.details["rule"] for f in played.transitions) == RECOVERED.rules
+    (turned,) = played.of_rule("turned")
+    assert played.books.hedged_lots(turned.market_ms) == 0
+    check_invariants(played.books, RECOVERED.spec)
+
+
+def test_a_restarted_gateway_gets_the_token_again() -> None:
+    """Refused because the gateway is another instance, the next request is announced anew and goes out."""
+
+    async def swap(scene: Scene) -> None:
+        scene.on.gateway.instance += 1
+
+    played, _ = play(HEDGED, during=swap)
+    assert tuple(f.details["rule"] for f in played.transitions) == HEDGED.rules
