@@ -21,7 +21,8 @@ from dtms.adapters.store_sql.leases import this_holder
 from dtms.adapters.store_sql.store import SqlStore
 from dtms.config.model import Config
 from dtms.config.secret import terminal_secret
-from dtms.domain.errors import DtmsError
+from dtms.domain.errors import DtmsError, Misconfigured
+from dtms.domain.trade import Mode
 from dtms.execute.engine import Engine, EngineOptions
 from dtms.ops.demo import DemoFailed, ListPositions, Teller, trade, wait_until_ready
 from dtms.ops.processes import Child, start, stop
@@ -64,7 +65,13 @@ def link_of(config: Config) -> RemoteLink:
 
 
 def make_engine(config: Config, link: RemoteLink) -> tuple[Engine, SqlStore, Clock]:
-    """Put the engine together on what the configuration names; nothing is opened yet."""
+    """Put the engine together on what the configuration names; nothing is opened yet.
+
+    Raises:
+        Misconfigured: for a mode that cannot work yet.
+    """
+    if config.mode is Mode.ADVISE:
+        raise Misconfigured("mode = advise: it needs approvals, which this version does not offer; use observe or auto")
     simulated = config.terminal.module == "sim"
     terminal_clock = TerminalClock(link)
     clock: Clock = terminal_clock if simulated else SystemClock()

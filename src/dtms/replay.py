@@ -1,7 +1,7 @@
 """The engine on a recorded market, in one thread and in virtual time: what runs here is what moves money.
 
-``stage`` puts the simulated terminal, its gateway, the one broker adapter, a store and the engine on one virtual loop, so
-that days of market pass in seconds and every run repeats byte for byte.
+``stage`` puts the simulated terminal, its gateway, the one broker adapter, a store and the engine on one virtual loop,
+so that days of market pass in seconds and every run repeats byte for byte.
 """
 
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""The bodies that cross HTTP: what a request may hold (checked here, by 03's limits), and the parts of answers."""
+"""The bodies that cross HTTP: what a request may hold (checked here), and the parts of answers."""
 
 import re
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""Every code of the vendor has its meaning, as ``mt5-failures`` lays it down; what has none is an unknown outcome."""
+"""Every code of the vendor has its meaning, in one table; what has none is an unknown outcome."""
 
 import json
 from pathlib import Path

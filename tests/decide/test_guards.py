@@ -11,7 +11,6 @@ from dtms.decide.guards import (
     GUARDS,
     GuardInput,
     RailState,
-    Release,
     day_start_ms,
     is_spread_spike,
     observe_account,
@@ -19,6 +18,7 @@ from dtms.decide.guards import (
     rail_figures,
     refuse_risk,
 )
+from dtms.domain.calendar import Release
 from dtms.domain.market import Side, Tick
 from dtms.settings import RailSettings
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dtms.decide.guards import Release
+from dtms.domain.calendar import Release
 from dtms.domain.errors import Misconfigured
 
 FIELDS = ("time_utc", "currency", "impact", "event")

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from dtms.domain.calendar import Release
 from dtms.domain.market import Tick
 from dtms.domain.symbols import currencies
 from dtms.domain.trade import Trade
@@ -39,16 +40,6 @@ class RailState:
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> "RailState":
         return cls(**{name: stored[name] for name in cls.__slots__ if name in stored})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Release:
-    """A scheduled economic release."""
-
-    time_ms: int
-    currency: str
-    impact: str
-    event: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

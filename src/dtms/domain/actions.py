@@ -139,8 +139,8 @@ class Ending(StrEnum):
 class Outcome:
     """How one action ended.
 
-    ``wait`` marks a failure that waits for its cause to end and is not counted; ``again`` one that may be decided anew at
-    once on a fresh look.
+    ``wait`` marks a failure that waits for its cause to end and is not counted; ``again`` one that may be decided anew
+    at once on a fresh look.
     """
 
     ending: Ending

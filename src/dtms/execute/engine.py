@@ -7,12 +7,14 @@ from dtms.domain.facts import Json
 from dtms.domain.trade import Mode, Trade
 from dtms.execute.authority import EngineLease
 from dtms.execute.book import Book
-from dtms.execute.cycle import Cycle, Desk
+from dtms.execute.cycle import Cycle
+from dtms.execute.desk import Desk
 from dtms.execute.executor import Executor
 from dtms.execute.feeds import Feeds
 from dtms.execute.journal import Journal
 from dtms.execute.lifecycle import EngineOptions, Lifecycle
 from dtms.execute.monitor import Monitor
+from dtms.execute.moves import Moves
 from dtms.execute.presence import Presence
 from dtms.execute.reading import Reading
 from dtms.execute.registrar import Registrar
@@ -57,10 +59,11 @@ class Engine:
             mode=options.mode,
         )
         feeds = Feeds(broker=broker, store=store, clock=clock, journal=journal, book=self.book)
-        cycle, presence = Cycle(desk), Presence(desk, self.book)
+        moves, presence = Moves(desk), Presence(desk, self.book)
+        cycle = Cycle(desk, moves)
         registrar = Registrar(desk, self.book, feeds)
-        self.monitor = Monitor(desk=desk, book=self.book, feeds=feeds, cycle=cycle, presence=presence)
-        restart = Restart(desk=desk, book=self.book, feeds=feeds, presence=presence, cycle=cycle, registrar=registrar)
+        self.monitor = Monitor(desk=desk, book=self.book, feeds=feeds, cycle=cycle, moves=moves, presence=presence)
+        restart = Restart(desk=desk, book=self.book, feeds=feeds, presence=presence, moves=moves, registrar=registrar)
         self._desk = desk
         self._life = Lifecycle(
             desk=desk, feeds=feeds, monitor=self.monitor, restart=restart, lease=lease, options=options
@@ -73,7 +76,7 @@ class Engine:
             book=self.book,
             monitor=self.monitor,
             life=self._life,
-            cycle=cycle,
+            moves=moves,
             presence=presence,
             registrar=registrar,
         )

@@ -156,6 +156,7 @@ class Executor:
             trade = replace(trade, reduce_only=True)
         intent = _resolved(intent, result, outcome, self._clock)
         await self._store.commit(Unit(trades=(trade,), intents=(intent,), facts=facts))
+        self._journal.tell(facts)
         return Executed(outcome=replace(outcome, intent=intent.number), trade=trade, intent=intent)
 
     async def _read_back(self, order: Order, intent: Intent) -> tuple[Snapshot | None, bool]:

@@ -1,6 +1,6 @@
 """How facts are made: one place that stamps both times and words the common kinds."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import structlog
 
@@ -9,6 +9,8 @@ from dtms.domain.errors import BrokerUnavailable
 from dtms.domain.facts import Fact, FactKind, Json
 from dtms.domain.trade import Trade
 from dtms.ports.clock import Clock
+
+log = structlog.get_logger(__name__)
 
 
 class Journal:
@@ -38,6 +40,14 @@ class Journal:
             details=dict(details or {}),
             correlation_id=correlation_id or bound,
         )
+
+    def tell(self, facts: Iterable[Fact]) -> None:
+        """Put committed facts of trades into the log, for the operator."""
+        for fact in facts:
+            if fact.ticket is not None:
+                log.info(
+                    fact.kind.value, ticket=fact.ticket, symbol=fact.symbol, told=fact.summary, market_ms=fact.market_ms
+                )
 
     def _market_ms(self) -> int:
         """Market time; the machine's before the terminal was asked for it, as for a halt while no broker is there."""

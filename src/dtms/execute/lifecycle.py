@@ -14,13 +14,14 @@ from dataclasses import dataclass
 
 import structlog
 
-from dtms.decide.guards import HOUR_MS, RailState, Release
+from dtms.decide.guards import HOUR_MS, RailState
 from dtms.domain.account import Account
+from dtms.domain.calendar import Release
 from dtms.domain.errors import BrokerUnavailable, DtmsError, Misconfigured, StoreFailed, WrongAccount
 from dtms.domain.facts import FactKind
 from dtms.domain.trade import Mode
 from dtms.execute.authority import RENEW_S, EngineLease
-from dtms.execute.cycle import Desk
+from dtms.execute.desk import Desk
 from dtms.execute.feeds import Feeds
 from dtms.execute.monitor import Monitor
 from dtms.execute.restart import Restart

@@ -23,9 +23,11 @@ from dtms.domain.prices import ZERO
 from dtms.domain.snapshot import Snapshot
 from dtms.domain.trade import Machine, Mode, State, Trade
 from dtms.execute.book import Book, SymbolWatch, Watch
-from dtms.execute.cycle import Cycle, Desk
+from dtms.execute.cycle import Cycle
+from dtms.execute.desk import Desk
 from dtms.execute.feeds import Feeds, Fresh
 from dtms.execute.looks import Look, SideLook, look_at
+from dtms.execute.moves import Moves
 from dtms.execute.presence import Presence, is_as_known
 from dtms.market.regime import Volatility
 from dtms.ports.store import Unit
@@ -65,11 +67,12 @@ class Counts:
 class Monitor:
     """Looks at every watched trade when it is due."""
 
-    def __init__(self, *, desk: Desk, book: Book, feeds: Feeds, cycle: Cycle, presence: Presence) -> None:
+    def __init__(self, *, desk: Desk, book: Book, feeds: Feeds, cycle: Cycle, moves: Moves, presence: Presence) -> None:
         self._desk = desk
         self.book = book
         self._feeds = feeds
         self._cycle = cycle
+        self._moves = moves
         self._presence = presence
         self._next_scan_ms = 0
         self.counts = Counts()
@@ -115,7 +118,7 @@ class Monitor:
         against = {side: news.turned_against(side) for side in Side}
         with_ = {side: news.turned_with(side) for side in Side}
         for ticket, watch in news.symbol.watches.items():
-            side, state = watch.trade.side, self._machine(watch.trade).state
+            side, state = watch.trade.side, self._desk.machine(watch.trade).state
             if against[side]:
                 due[ticket] = Why.ADVERSE
             elif with_[side] and state is State.HEDGED and self._is_cool(watch):
@@ -208,7 +211,7 @@ class Monitor:
             self.counts.fast += 1
             if not self._is_as_known(watch, snapshot):
                 more.append(watch)
-            elif not self._machine(trade).armed and (news := self._arming(watch, now)) is not None:
+            elif not self._desk.machine(trade).armed and (news := self._arming(watch, now)) is not None:
                 armed.append(news)
         return more
 
@@ -234,7 +237,7 @@ class Monitor:
     async def _fast(self, watch: Watch, snapshot: Snapshot) -> Arming | None:
         symbol = self.book.symbols[watch.trade.symbol]
         await self._presence.check(watch, snapshot)
-        if watch.trade.volume == ZERO and watch.trade.is_active:
+        if watch.trade.is_active and _lost(watch.trade):
             await self._cycle.step(watch, symbol, adding=True)
             return None
         if self._acts(watch):
@@ -248,11 +251,11 @@ class Monitor:
         """Do what waited for its moment outside the table's rows."""
         trade = watch.trade
         if trade.machine.breakeven_pending and self._beyond_breakeven(watch, symbol):
-            await self._cycle.move_pending_breakeven(watch, symbol)
+            await self._moves.pending_breakeven(watch, symbol)
         if (surplus := self._presence.surplus(trade)) and not watch.open_intents:
-            await self._cycle.close_members(watch, symbol, {member.ticket for member in surplus})
+            await self._moves.close_members(watch, symbol, {member.ticket for member in surplus})
         if trade.nominal_risk and trade.stop is None and self._desk.settings.protection.attach_stop:
-            await self._cycle.protect(watch, symbol, attached_stop)
+            await self._moves.protect(watch, symbol, attached_stop)
 
     def _beyond_breakeven(self, watch: Watch, symbol: SymbolWatch) -> bool:
         tick, trade = symbol.tick, watch.trade
@@ -264,7 +267,7 @@ class Monitor:
 
     def _arming(self, watch: Watch, now: int) -> Arming | None:
         trade, tick = watch.trade, self.book.symbols[watch.trade.symbol].tick
-        machine = self._machine(trade)
+        machine = self._desk.machine(trade)
         if machine.armed or tick is None:
             return None
         reason = trade_state.armed(
@@ -280,9 +283,6 @@ class Monitor:
         if self._desk.mode_of(trade) is Mode.AUTO:
             return watch, replace(trade, machine=armed), fact
         return watch, replace(trade, shadow=armed), fact
-
-    def _machine(self, trade: Trade) -> Machine:
-        return trade.machine if self._desk.mode_of(trade) is Mode.AUTO else trade.shadow or trade.machine
 
     def _pace_ms(self, symbol: SymbolWatch) -> int:
         """Return the time between two fast checks of a trade without a hedge."""
@@ -327,7 +327,7 @@ class Monitor:
     def _touch(self, watch: Watch, look: Look, now: int) -> bool:
         """Note a deep check, set the trade's guard levels anew, and answer whether stepping it could do anything."""
         trade = watch.trade
-        machine, side = self._machine(trade), look.long if trade.side is Side.LONG else look.short
+        machine, side = self._desk.machine(trade), look.long if trade.side is Side.LONG else look.short
         self.counts.deep += 1
         watch.last_deep_ms, watch.held = now, look.held
         if side is not None:
@@ -358,7 +358,7 @@ class Monitor:
     def _levels_ahead(self, watch: Watch, symbol: SymbolWatch, tick: Tick) -> Iterable[float]:
         """Yield the prices in the trade's favour at which something is to be done: arming, breakeven, hedge stop."""
         trade = watch.trade
-        machine, sign = self._machine(trade), trade.side.sign
+        machine, sign = self._desk.machine(trade), trade.side.sign
         if not machine.armed:
             yield trade.entry + sign * self._desk.settings.protection.armed_r * trade.risk
         if machine.breakeven_pending:
@@ -403,3 +403,8 @@ class Monitor:
             watch = self.book.watches.get(ticket)
             if watch is not None and not watch.trade.is_active and self._presence.is_settled(watch):
                 self.book.drop(ticket)
+
+
+def _lost(trade: Trade) -> bool:
+    """Answer whether the broker closed what the state stands on: the position, or the hedge."""
+    return trade.volume == ZERO or (trade.machine.state is State.HEDGED and not trade.hedges)

@@ -15,7 +15,7 @@ from dtms.domain.snapshot import Snapshot
 from dtms.domain.trade import Member, Role, State, Trade
 from dtms.execute.book import Book, Watch
 from dtms.execute.closing import Closing
-from dtms.execute.cycle import Desk
+from dtms.execute.desk import Desk
 from dtms.execute.executor import is_shown, settled
 from dtms.ports.store import Unit
 
@@ -56,10 +56,7 @@ class Presence:
         self._desk.rails = rails or self._desk.rails
         watch.trade = trade
         self._book.index(trade)
-        for fact in facts:
-            log.info(
-                fact.kind.value, ticket=trade.ticket, symbol=trade.symbol, told=fact.summary, market_ms=fact.market_ms
-            )
+        self._desk.journal.tell(facts)
 
     # --- open intents ----------------------------------------------------------------------------------------------
 
@@ -111,7 +108,7 @@ class Presence:
         watch.open_intents.pop(intent.number, None)
         watch.trade = trade
         self._book.index(trade)
-        log.info("intent_adopted", ticket=trade.ticket, intent=intent.number, told=facts[0].summary)
+        self._desk.journal.tell(facts)
         watch.part_left = None
         if surplus:
             watch.surplus |= {m.ticket for m in trade.members} - known

@@ -8,7 +8,7 @@ from dtms.domain.facts import Json
 from dtms.domain.prices import ZERO
 from dtms.domain.trade import State, Trade
 from dtms.execute.book import Book, Watch
-from dtms.execute.cycle import Desk
+from dtms.execute.desk import Desk
 from dtms.execute.lifecycle import Lifecycle
 from dtms.execute.monitor import Monitor
 from dtms.execute.service import Live, Status

@@ -14,7 +14,7 @@ from dtms.domain.facts import FactKind, Json
 from dtms.domain.position import Position
 from dtms.domain.trade import Machine, Owner, State, Trade
 from dtms.execute.book import Book, SymbolWatch
-from dtms.execute.cycle import Desk
+from dtms.execute.desk import Desk
 from dtms.execute.feeds import Feeds
 from dtms.execute.service import RefusalCode, Refused, Registered, Registration
 from dtms.ports.store import Unit

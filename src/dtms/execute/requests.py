@@ -7,9 +7,10 @@ from dtms.domain.errors import BrokerUnavailable, StoreFailed
 from dtms.domain.facts import Fact, FactKind, Json
 from dtms.domain.trade import Mode, Trade
 from dtms.execute.book import Book, Watch
-from dtms.execute.cycle import Cycle, Desk
+from dtms.execute.desk import Desk
 from dtms.execute.lifecycle import Lifecycle
 from dtms.execute.monitor import Monitor
+from dtms.execute.moves import Moves
 from dtms.execute.presence import Presence
 from dtms.execute.registrar import Registrar
 from dtms.execute.service import RefusalCode, Refused, Registered, Registration
@@ -27,7 +28,7 @@ class Requests:
         book: Book,
         monitor: Monitor,
         life: Lifecycle,
-        cycle: Cycle,
+        moves: Moves,
         presence: Presence,
         registrar: Registrar,
     ) -> None:
@@ -35,7 +36,7 @@ class Requests:
         self._book = book
         self._monitor = monitor
         self._life = life
-        self._cycle = cycle
+        self._moves = moves
         self._presence = presence
         self._registrar = registrar
 
@@ -101,7 +102,7 @@ class Requests:
     async def _close_hedge(self, watch: Watch) -> bool:
         if self._desk.halted:
             raise Refused(RefusalCode.HALTED, "The kill switch is on; lift it to close the hedge.")
-        await self._cycle.close_surplus(watch, self._book.symbols[watch.trade.symbol])
+        await self._moves.close_surplus(watch, self._book.symbols[watch.trade.symbol])
         return not watch.trade.hedges
 
     async def halt(self, reason: str, correlation_id: str | None) -> None:

@@ -18,8 +18,9 @@ from dtms.domain.position import Position
 from dtms.domain.snapshot import Snapshot
 from dtms.domain.trade import Mode, Trade
 from dtms.execute.book import Book, Watch
-from dtms.execute.cycle import Cycle, Desk
+from dtms.execute.desk import Desk
 from dtms.execute.feeds import Feeds
+from dtms.execute.moves import Moves
 from dtms.execute.presence import Presence
 from dtms.execute.registrar import Registrar
 from dtms.ports.store import Loaded, Unit
@@ -31,13 +32,13 @@ class Restart:
     """Brings book and broker together."""
 
     def __init__(
-        self, *, desk: Desk, book: Book, feeds: Feeds, presence: Presence, cycle: Cycle, registrar: Registrar
+        self, *, desk: Desk, book: Book, feeds: Feeds, presence: Presence, moves: Moves, registrar: Registrar
     ) -> None:
         self._desk = desk
         self._book = book
         self._feeds = feeds
         self._presence = presence
-        self._cycle = cycle
+        self._moves = moves
         self._registrar = registrar
 
     async def run(self, loaded: Loaded) -> str:
@@ -105,7 +106,7 @@ class Restart:
         if self._desk.mode_of(trade) is not Mode.AUTO or self._desk.halted:
             return False
         symbol = self._book.symbols[trade.symbol]
-        told = await self._cycle.protect(watch, symbol, lambda sight: restored_stop(sight, stop))
+        told = await self._moves.protect(watch, symbol, lambda sight: restored_stop(sight, stop))
         log.warning("stop_restored", ticket=watch.ticket, ending=told.ending.value, reason=told.reason)
         return told.ending in (Ending.DONE, Ending.UNKNOWN)
 

@@ -13,7 +13,7 @@ RETRY_AFTER_S: Final = "2"
 
 
 class ErrorCode(StrEnum):
-    """The error codes of 03, and those of the framework's own refusals."""
+    """The API's error codes, and those of the framework's own refusals."""
 
     INVALID_REQUEST = "invalid_request"
     FORBIDDEN = "forbidden"

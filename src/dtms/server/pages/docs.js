@@ -7,10 +7,12 @@ function make(tag, text, className) {
   return made;
 }
 
+// Names stand between double backticks in the descriptions.
+const plain = (text) => (text || "").replaceAll("``", "");
 const pretty = (value) => JSON.stringify(value, null, 2);
 
 function field(form, name, hint) {
-  const label = make("label", `${name}${hint ? ` – ${hint}` : ""}`);
+  const label = make("label", `${name}${hint ? ` – ${plain(hint)}` : ""}`);
   const input = make("input");
   label.append(input);
   form.append(label);
@@ -63,7 +65,7 @@ function tryForm(method, path, operation) {
 function operationCard(method, path, operation) {
   const card = make("details", undefined, "card");
   const head = make("summary");
-  head.append(make("span", method, "method"), make("strong", path), make("span", ` ${operation.description || ""}`, "soft"));
+  head.append(make("span", method, "method"), make("strong", path), make("span", ` ${plain(operation.description)}`, "soft"));
   card.append(head);
   for (const [status, answer] of Object.entries(operation.responses)) {
     const block = make("details");

@@ -1,0 +1,75 @@
+"""What acting needs at hand, shared by all that acts: ports, settings, rails and switches."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dtms.decide.guards import RailState
+from dtms.domain.actions import Ending
+from dtms.domain.calendar import Release
+from dtms.domain.facts import Fact
+from dtms.domain.trade import Machine, Mode, Trade
+from dtms.execute.book import Watch
+from dtms.execute.executor import Executor
+from dtms.execute.journal import Journal
+from dtms.ports.broker import Broker
+from dtms.ports.clock import Clock
+from dtms.ports.store import Store, Unit
+from dtms.settings import Settings
+
+
+@dataclass(slots=True)
+class Desk:
+    """What the cycle acts with and under; settings, rails and switches change between cycles."""
+
+    broker: Broker
+    store: Store
+    clock: Clock
+    executor: Executor
+    journal: Journal
+    settings: Settings
+    rails: RailState
+    releases: Sequence[Release]
+    mode: Mode
+    account: tuple[int, str] = (0, "")
+    """Login and server of the connected account."""
+    halted: bool = False
+    hedge_prohibited: str | None = None
+    transitions: int = 0
+    actions: int = 0
+
+    def mode_of(self, trade: Trade) -> Mode:
+        return trade.mode or self.mode
+
+    def acts(self, watch: Watch) -> bool:
+        """Answer whether dtms may act on a trade, or only watches it."""
+        return self.mode_of(watch.trade) is Mode.AUTO
+
+    def machine(self, trade: Trade) -> Machine:
+        """Return the machine that steps: the real one, or the shadow of a trade that is only watched."""
+        if self.mode_of(trade) is Mode.AUTO:
+            return trade.machine
+        return trade.shadow or trade.machine
+
+    async def commit(self, watch: Watch, trade: Trade, facts: Sequence[Fact]) -> None:
+        """Commit a trade and what is told of it, then believe it."""
+        await self.store.commit(Unit(trades=(trade,), facts=facts))
+        self.believe(watch, trade, facts)
+
+    def believe(self, watch: Watch, trade: Trade, facts: Sequence[Fact]) -> None:
+        """Take over what was committed, and tell the operator."""
+        watch.trade = trade
+        self.journal.tell(facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """How a move ended, in one word and in words."""
+
+    ending: Ending
+    reason: str = ""
+    wait: bool = False
+
+
+def in_brackets(reason: str) -> str:
+    """Add a reason in words, when there is one."""
+    return f" ({reason})" if reason else ""

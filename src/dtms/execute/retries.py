@@ -1,0 +1,80 @@
+"""Failures of rows: counted, backed off, given up with a call for a person; waiting is not failing."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from dtms.decide.settle import ROW_BY_RULE
+from dtms.decide.trade_state import TABLE, Due, Move, Row
+from dtms.domain.actions import Ending, IntentState
+from dtms.domain.facts import Fact, FactKind
+from dtms.domain.trade import Retry, Trade
+from dtms.execute.book import Watch
+from dtms.execute.desk import Desk, Told
+
+BACKOFF_MAX_S = 60.0
+
+
+class Retries:
+    """Remembers which rows failed, and when they are decided anew."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def blocked(self, watch: Watch) -> frozenset[str]:
+        """Rules that are not taken now: backing off, given up, or with a request whose outcome is not known."""
+        waiting = [i for i in watch.open_intents.values() if i.state is not IntentState.NEEDS_HUMAN]
+        unresolved = {i.serves.rule for i in waiting if i.serves is not None}
+        retry = watch.trade.retry
+        if retry is not None and self._waits(retry):
+            unresolved.add(retry.move)
+        return frozenset(unresolved)
+
+    def _waits(self, retry: Retry) -> bool:
+        row = ROW_BY_RULE[retry.move]
+        endless = Move.CLOSE_ALL in row.moves or Move.CLOSE_REST in row.moves
+        given_up = retry.failures >= self._desk.settings.protection.failures_max and not endless
+        return given_up or self._desk.clock.market_ms() < retry.not_before_ms
+
+    async def count(self, watch: Watch, row: Row, told: Told) -> None:
+        """Count a failure of a row and say when it is decided anew; waiting and the unknown are not counted."""
+        retry = watch.trade.retry
+        before = retry.failures if retry is not None and retry.move == row.rule else 0
+        counted = not told.wait and told.ending is Ending.FAILED
+        failures = before + 1 if counted else before
+        settings = self._desk.settings.protection
+        wait_s = min(BACKOFF_MAX_S, settings.failure_backoff_s * 2 ** max(0, failures - 1))
+        not_before = self._desk.clock.market_ms() + int(wait_s * 1000)
+        trade = replace(watch.trade, retry=Retry(move=row.rule, failures=failures, not_before_ms=not_before))
+        facts: list[Fact] = []
+        if counted and failures >= settings.failures_max and trade.needs_attention is None:
+            trade = replace(trade, needs_attention=f"{row.rule} failed {failures} times: {told.reason}")
+            facts.append(self._desk.journal.fact(FactKind.NEEDS_ATTENTION, trade.needs_attention or "", trade=trade))
+        if watch.noted.get("retry") != told.reason:
+            watch.noted["retry"] = told.reason
+            facts.append(self._held_fact(trade, row, told))
+        await self._desk.commit(watch, trade, facts)
+
+    def _held_fact(self, trade: Trade, row: Row, told: Told) -> Fact:
+        waiting = "waits" if told.wait else told.ending.value
+        summary = f"{row.rule} {waiting}: {told.reason}"
+        return self._desk.journal.fact(
+            FactKind.HELD,
+            summary,
+            trade=trade,
+            details={"rule": row.rule, "reason": told.reason, "ending": told.ending.value},
+        )
+
+    async def forget(self, watch: Watch, due: Callable[[frozenset[str]], Due | None]) -> None:
+        """Start counting anew once the row that failed is no longer called for."""
+        retry = watch.trade.retry
+        if retry is None:
+            return
+        others = frozenset(row.rule for row in TABLE if row.rule != retry.move)
+        if due(others) is not None:
+            return
+        watch.noted.pop("retry", None)
+        watch.part_left = None
+        given_up = retry.failures >= self._desk.settings.protection.failures_max
+        attention = None if given_up else watch.trade.needs_attention
+        trade = replace(watch.trade, retry=None, needs_attention=attention, close_reason=None)
+        await self._desk.commit(watch, trade, [])
