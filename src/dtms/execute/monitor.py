@@ -238,7 +238,8 @@ class Monitor:
         symbol = self.book.symbols[watch.trade.symbol]
         await self._presence.check(watch, snapshot)
         if watch.trade.is_active and _lost(watch.trade):
-            await self._cycle.step(watch, symbol, adding=True)
+            # Nothing is added here: a hedge that its stop just closed is not opened again on the score that opened it.
+            await self._cycle.step(watch, symbol, adding=False)
             return None
         if self._acts(watch):
             await self._pending(watch, symbol)
