@@ -27,10 +27,11 @@ MINUTE = 60_000
 
 async def until(lives: Lives, holds: Callable[[Any], bool], limit_min: float = 600) -> None:
     """Play until the trade's row is as wanted."""
-    for _ in range(int(limit_min * 4)):
-        if holds(await lives.trade()):
+    for _ in range(int(limit_min * 2)):
+        live = lives.on.engine.live(lives.ticket)
+        if live is not None and holds(live.trade):
             return
-        await lives.on.play(0.25)
+        await lives.on.play(0.5)
     raise AssertionError("the trade never got there")
 
 
@@ -193,7 +194,7 @@ def test_a_stop_removed_while_away_is_put_back(tmp_path: Path) -> None:
     quiet = replace(RECOVERED, hours=1.0)
 
     async def main() -> None:
-        acts = [_modify(quiet, "2017-09-08T09:42Z", 0.0)]
+        acts = [_modify(quiet, "2017-09-08T12:17Z", 0.0)]
         lives = await Lives.begin(quiet, tmp_path, acts=acts)
         await lives.on.play(5)
         before = await lives.trade()
@@ -234,7 +235,7 @@ def test_strangers_are_adopted_unless_another_program_owns_them(tmp_path: Path) 
     """A position opened by hand while away becomes a trade; one with another program's number does not."""
 
     async def main() -> None:
-        at = "2017-09-08T09:36Z"
+        at = "2017-09-08T12:11Z"
         acts = [_opening(RECOVERED, at, "hand", 0), _opening(RECOVERED, at, "robot", 777)]
         lives = await Lives.begin(RECOVERED, tmp_path, acts=acts)
         await lives.restart(crash=False, away_min=10)

@@ -82,10 +82,10 @@ SHIPPED: tuple[Window, ...] = (
     ),
     Window(
         recording=BTC,
-        at="2017-11-10T08:08:44.480Z",
+        at="2017-11-10T07:42:16.875Z",
         side=LONG,
-        stop=6478.59,
-        hours=3.0,
+        stop=6558.85,
+        hours=3.2,
         rules=("warned", "worsened", "hedged", "turned", "recovery_failed"),
     ),
     Window(
@@ -140,10 +140,10 @@ SHIPPED: tuple[Window, ...] = (
     ),
     Window(
         recording=EUR,
-        at="2017-09-08T09:30Z",
+        at="2017-09-08T12:05Z",
         side=LONG,
         stop=1.19025,
-        hours=7.5,
+        hours=3.8,
         rules=("warned", "worsened", "hedged", "turned", "recovered"),
     ),
 )
