@@ -1,5 +1,6 @@
 """The one adapter to the broker: dtms' words on one side, the MetaTrader 5 interface behind a gateway on the other."""
 
+import asyncio
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from dtms.ports.clock import Clock
 from dtms.terminal.protocol import ACCOUNT_FIELDS, Refusal
 
 _DAY_MS = 86_400_000
+_ROWS_AT_ONCE = 64
 _CHECKED_CALLS = frozenset({"account", "snapshot", "positions", "evidence", "history"})
 
 
@@ -131,14 +133,24 @@ class Mt5Broker:
         begun_ms = self._clock.market_ms()  # what settles an intent is a look that began after its window
         value = await self._ask({"call": "snapshot", "symbols": list(symbols)})
         account = self._checked(value)
-        found = [mt5_read.to_position(row, self.server_time) for row in value["positions"]]
         return Snapshot(
             taken_ms=begun_ms,
             account=account,
-            positions={position.ticket: position for position in found},
+            positions=await self._positions_of(value["positions"]),
             orders=tuple(mt5_read.to_order(row) for row in value["orders"]),
             ticks=self._ticks(value["ticks"]),
         )
+
+    async def _positions_of(self, rows: Sequence[Any]) -> dict[int, Position]:
+        """Read positions, letting others run in between: an account can hold thousands."""
+        found: dict[int, Position] = {}
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            if start:
+                await asyncio.sleep(0)
+            for row in rows[start : start + _ROWS_AT_ONCE]:
+                position = mt5_read.to_position(row, self.server_time)
+                found[position.ticket] = position
+        return found
 
     async def positions(self, tickets: Sequence[int]) -> Mapping[int, Position]:
         await self._ready()
