@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Awaitable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,11 +89,22 @@ def make_engine(config: Config, link: RemoteLink) -> tuple[Engine, SqlStore, Clo
         mode=config.mode,
         broker_timeout_s=config.startup.broker_timeout,
         releases=read_calendar(config.calendar) if config.calendar else (),
-        before_connect=terminal_clock.synchronise if simulated else None,
+        before_connect=partial(read_simulated_clock, terminal_clock) if simulated else None,
         warnings=() if config.calendar else ("no economic calendar: the news rail is inactive",),
     )
     engine = Engine(broker=broker, store=store, clock=clock, settings=config.settings, options=options)
     return engine, store, clock
+
+
+async def read_simulated_clock(clock: TerminalClock) -> None:
+    """Read the simulated terminal's clock, and refuse to take a real terminal for it.
+
+    Raises:
+        Misconfigured: when the gateway holds a real terminal: a demo must never reach an account.
+    """
+    await clock.synchronise()
+    if not clock.is_simulated:
+        raise Misconfigured("terminal.module = sim, but the gateway holds a real terminal: set it to metatrader5")
 
 
 def serve(config: Config) -> int:
@@ -134,6 +146,9 @@ DEMO_POLL_MS = 50
 def demo(config: Config, *, minutes: float | None, rate: float | None, fresh: bool = False) -> int:
     """Run the demo until it is stopped, or for some minutes; return its exit code."""
     folder = config.data_dir / "demo"
+    # A server or gateway that runs there already would be taken for the demo's own, and given its trades.
+    bind(config.api.host, config.api.port).close()
+    bind(config.terminal.host, config.terminal.port, "terminal").close()
     if fresh:
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)

@@ -33,8 +33,8 @@ def refuse_exposed(host: str) -> None:
         )
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """Bind and return the listening socket; port 0 takes a free one.
+def bind(host: str, port: int, section: str = "api") -> socket.socket:
+    """Bind and return the listening socket; port 0 takes a free one, ``section`` is where the port is configured.
 
     Raises:
         Misconfigured: when the port is taken, or the address is not a loopback address of this machine.
@@ -51,8 +51,8 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         bound.close()
         raise Misconfigured(
-            f"api.port = {port}: cannot listen on {host}:{port} ({error.strerror or error}); another server may be "
-            "running there: stop it, or choose another port with DTMS_API_PORT"
+            f"{section}.port = {port}: cannot listen on {host}:{port} ({error.strerror or error}); another server may "
+            f"be running there: stop it, or choose another port with DTMS_{section.upper()}_PORT"
         ) from None
     bound.setblocking(False)
     return bound
