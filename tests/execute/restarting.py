@@ -1,6 +1,7 @@
 """Stopping or dropping an engine in the middle of a replay, and going on with a new one on the same store."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from tests.replay.windows import Played, Window, collected, registered, settings
 from dtms.adapters.links import LocalLink
 from dtms.adapters.mt5 import Mt5Broker
 from dtms.adapters.store_sql.store import SqlStore
+from dtms.domain.calendar import Release
 from dtms.domain.facts import Fact, FactKind
 from dtms.domain.trade import Mode, Trade
 from dtms.execute.engine import Engine, EngineOptions
@@ -50,14 +52,14 @@ class Lives:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def go_on(self, mode: Mode = Mode.AUTO) -> None:
+    async def go_on(self, mode: Mode = Mode.AUTO, releases: Sequence[Release] = ()) -> None:
         """Start another engine, as a new process does: another gateway and holder, and the machine's one clock."""
         self.count += 1
         clock, made = self.on.clock, self.terminal
         gateway = Gateway(made, instance=self.count, now=clock.machine_s, requests_per_day=1_000_000)
         broker = Mt5Broker(LocalLink(gateway), clock, magic_prefix=MAGIC_PREFIX)
         store = SqlStore(self.url, clock, inline=True)
-        options = EngineOptions(holder=f"replay:{self.count}:0", mode=mode)
+        options = EngineOptions(holder=f"replay:{self.count}:0", mode=mode, releases=releases)
         settings = settings_of(self.window)
         engine = Engine(broker=broker, store=store, clock=clock, settings=settings, options=options)
         simulated: Any = made

@@ -37,6 +37,8 @@ class Unsteady:
         self._terminal = terminal
         self._error: tuple[int, str] | None = None
         self.spoil: Spoil | None = None
+        self.quote: Callable[[Any], Any] | None = None
+        """Changes every quote that is asked for."""
         self.sent: list[Request] = []
 
     def last_error(self) -> tuple[int, str]:
@@ -50,6 +52,10 @@ class Unsteady:
             self._error = (answer.code, "made to fail")
             return None
         return answer
+
+    def symbol_info_tick(self, symbol: str) -> Any:
+        tick = self._terminal.symbol_info_tick(symbol)
+        return tick if tick is None or self.quote is None else self.quote(tick)
 
     def _pass(self, request: Request) -> Any:
         return self._terminal.order_send(request)
