@@ -233,10 +233,19 @@ def test_a_hedge_close_that_is_filled_in_part_keeps_hedged_until_it_is_done() ->
 
 
 def test_a_restarted_gateway_gets_the_token_again() -> None:
-    """Refused because the gateway is another instance, the next request is announced anew and goes out."""
+    """Restarted after the first request, the gateway refuses the old token; it is announced anew, and all goes on."""
+    scenes: list[Scene] = []
 
-    async def swap(scene: Scene) -> None:
-        scene.on.gateway.instance += 1
+    def restart_after_first(request: Request, send: Send) -> Any:
+        if len(scenes[0].terminal.sent) == 1:
+            scenes[0].on.gateway.instance += 1
+        return send(request)
 
-    played, _ = play(HEDGED, during=swap)
+    async def keep(scene: Scene) -> None:
+        scenes.append(scene)
+
+    played, _ = play(HEDGED, restart_after_first, during=keep)
     assert tuple(f.details["rule"] for f in played.transitions) == HEDGED.rules
+    refused = [i for i in played.intents.values() if i.state is IntentState.REFUSED]
+    assert len(refused) == 1
+    assert played.trade.needs_attention is None
