@@ -166,7 +166,7 @@ class Site:
 
     def start_server(self, *more: str, **settings: Any) -> Program:
         store = f"sqlite:///{(self.data / 'dtms_trades.db').as_posix()}"
-        own = {"store.url": store, "api.port": self.api_port, **settings}
+        own: dict[str, Any] = {"store.url": store, "api.port": self.api_port, **settings}
         return self.run("serve", *self._sets(**own), *more)
 
     def start(self, **settings: Any) -> tuple[Program, Program]:

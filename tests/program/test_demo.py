@@ -50,7 +50,7 @@ def test_the_demo_protects_trades_stops_whole_and_goes_on_where_it_was(site: Sit
 
         demo = site.data / "demo"
         at_ms = last_moment(demo / "terminal.jsonl")
-        second = start_demo(site, "--rate", "60", "--minutes", "0.15")
+        second = start_demo(site, "--rate", "60", "--minutes", "0.05")
         wait_until(lambda: "dtms is protecting" in second.text, "ready again")
         ledger = ledger_of(demo / "terminal.jsonl")
         held = {p.ticket for p in ledger.positions.values() if p.magic == 0}

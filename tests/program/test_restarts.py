@@ -86,9 +86,9 @@ def test_every_trade_stands_as_before_after_a_stop_a_kill_and_a_gateway_that_die
 
 def kill_child(terminal: Program) -> None:
     """Kill the process that holds the terminal, and leave its keeper."""
-    children = psutil.Process(terminal.process.pid).children(recursive=True)
-    holder = max(children, key=lambda child: child.memory_info().rss)
-    holder.kill()
+    keeper = psutil.Process(terminal.process.pid)
+    wait_until(lambda: bool(keeper.children()), "a child runs")
+    max(keeper.children(recursive=True), key=lambda child: child.memory_info().rss).kill()
 
 
 def test_in_a_running_market_nothing_is_lost_or_done_twice_whatever_is_killed(tmp_path_factory: Any) -> None:
@@ -99,8 +99,8 @@ def test_in_a_running_market_nothing_is_lost_or_done_twice_whatever_is_killed(tm
         done_before = len(site.rows("SELECT number FROM intents WHERE state = 'CONFIRMED'"))
         dice = random.Random(7)
         terminal, server = site.start()
-        for what in ("child", "server", "gateway", "child", "server"):
-            time.sleep(1.5 + dice.random())
+        for what in ("child", "server", "gateway", "server"):
+            time.sleep(1.0 + dice.random())
             if what == "child":
                 kill_child(terminal)
             elif what == "gateway":
@@ -109,7 +109,10 @@ def test_in_a_running_market_nothing_is_lost_or_done_twice_whatever_is_killed(tm
             else:
                 server.kill()
                 server = site.start_server()
-            wait_until(lambda: site.status_of("/dtms/health") == 200, f"ready after the {what} was killed")
+            wait_until(
+                lambda: site.status_of("/dtms/health") != 200, f"unready when the {what} was killed", every_s=0.02
+            )
+            site.wait_ready(server)
         time.sleep(1.0)
         settle(site)
         assert server.interrupt() == 0
