@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import shutil
+import sys
 from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -107,8 +108,13 @@ async def read_simulated_clock(clock: TerminalClock) -> None:
         raise Misconfigured("terminal.module = sim, but the gateway holds a real terminal: set it to metatrader5")
 
 
+SWITCH_S = 0.0005
+"""How long a busy thread may keep the others waiting: link and store answer in tenths of a millisecond."""
+
+
 def serve(config: Config) -> int:
     """Run the DTMS server until it is stopped; return its exit code."""
+    sys.setswitchinterval(SWITCH_S)
     refuse_exposed(config.api.host)
     bound = bind(config.api.host, config.api.port)
     link = link_of(config)

@@ -91,6 +91,8 @@ class Book:
     def __init__(self) -> None:
         self.watches: dict[int, Watch] = {}
         self.symbols: dict[str, SymbolWatch] = {}
+        self.stored: set[int] = set()
+        """Tickets of every trade that has a row, watched or not."""
         self._family: dict[int, int] = {}
 
     def add(self, trade: Trade, symbol: SymbolWatch) -> Watch:
@@ -98,6 +100,7 @@ class Book:
         watch = Watch(trade=trade)
         self.symbols[symbol.name] = symbol
         self.watches[trade.ticket] = watch
+        self.stored.add(trade.ticket)
         symbol.watches[trade.ticket] = watch
         self.index(trade)
         return watch

@@ -39,8 +39,16 @@ SLICE = 128
 NEVER = 2**62
 INFINITY = float("inf")
 T = TypeVar("T")
-Arming = tuple[Watch, Trade, Fact]
-"""A trade that is to be armed, as it will be, and what is told of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arming:
+    """A trade that is to be armed: as it was, as it will be, and what is told of it."""
+
+    watch: Watch
+    before: Trade
+    after: Trade
+    fact: Fact
 
 
 class Why(IntEnum):
@@ -149,17 +157,25 @@ class Monitor:
     # --- looking ---------------------------------------------------------------------------------------------------
 
     async def _look(self, symbols: Sequence[SymbolWatch], due: dict[int, Why]) -> None:
-        snapshot = await self._desk.broker.snapshot([s.name for s in symbols])
-        self._feeds.take(symbols, snapshot.ticks)
-        await self._observe_account(snapshot)
+        fast = self._fast_due(due)
+        snapshot = await self._desk.broker.snapshot([s.name for s in symbols]) if fast else None
+        if snapshot is not None:
+            self._feeds.take(symbols, snapshot.ticks)
+            await self._observe_account(snapshot)
         cadence = self._desk.settings.cadence
         facts = self._feeds.judge(symbols, cadence.stale_s, cadence.stale_checks_alert)
         if facts:
             await self._desk.store.commit(Unit(facts=facts))
         self.counts.stale = {s.name: s.stale for s in symbols if s.stale}
-        await self.fast_pass(due, snapshot)
+        if snapshot is not None:
+            await self.fast_pass(fast, snapshot)
         await self.deep_pass([t for t, why in due.items() if why > Why.FAST])
         self._drop_finished(due)
+
+    def _fast_due(self, due: Mapping[int, Why]) -> list[int]:
+        """Return the trades whose positions are to be looked at: it is time, or the price moved against them."""
+        now, watches = self._desk.clock.market_ms(), self.book.watches
+        return [t for t, why in due.items() if why is Why.ADVERSE or watches[t].next_fast_ms <= now]
 
     async def _observe_account(self, snapshot: Snapshot) -> None:
         desk, account = self._desk, snapshot.account
@@ -190,10 +206,16 @@ class Monitor:
             for watch in self._noted(due[start : start + SLICE], snapshot, paces, armed):
                 news = await self._isolated(watch, partial(self._fast, watch, snapshot))
                 armed += [news] if news is not None else []
-        if armed:
-            await self._desk.store.commit(Unit(trades=[t for _, t, _ in armed], facts=[f for _, _, f in armed]))
-            for watch, trade, _ in armed:
-                watch.trade = trade
+        await self._arm(armed)
+
+    async def _arm(self, armed: Sequence[Arming]) -> None:
+        """Commit all that were armed in a pass, but for those that somebody changed meanwhile."""
+        still = [a for a in armed if a.watch.trade is a.before and a.watch.ticket in self.book.watches]
+        if still:
+            await self._desk.store.commit(Unit(trades=[a.after for a in still], facts=[a.fact for a in still]))
+        for arming in still:
+            if arming.watch.trade is arming.before:
+                arming.watch.trade = arming.after
 
     def _noted(
         self, tickets: Iterable[int], snapshot: Snapshot, paces: Mapping[str, int], armed: list[Arming]
@@ -282,8 +304,8 @@ class Monitor:
         fact = self._desk.journal.fact(FactKind.ARMED, f"armed: {reason}", trade=trade, details={"reason": reason})
         armed = replace(machine, armed=True)
         if self._desk.mode_of(trade) is Mode.AUTO:
-            return watch, replace(trade, machine=armed), fact
-        return watch, replace(trade, shadow=armed), fact
+            return Arming(watch, trade, replace(trade, machine=armed), fact)
+        return Arming(watch, trade, replace(trade, shadow=armed), fact)
 
     def _pace_ms(self, symbol: SymbolWatch) -> int:
         """Return the time between two fast checks of a trade without a hedge."""

@@ -6,11 +6,12 @@ is a conflict. A registration answered is a trade durably stored; a repeated one
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from dtms.domain.errors import AlreadyStored, InvariantBroken
-from dtms.domain.facts import FactKind, Json
+from dtms.domain.facts import Fact, FactKind, Json
 from dtms.domain.position import Position
 from dtms.domain.trade import Machine, Owner, State, Trade
 from dtms.execute.book import Book, SymbolWatch
@@ -24,9 +25,8 @@ FALLBACK_RISK_SHARE = 0.005
 
 
 PRICE_SHARE_MAX = 0.5
+LINGER_S = 0.001
 EVERY_STATE = frozenset(State)
-BATCHES_AT_ONCE = 2
-"""While one batch is being committed, the next one looks at the broker."""
 
 
 @dataclass(slots=True)
@@ -38,16 +38,16 @@ class Waiting:
 
 
 class Registrar:
-    """Registers trades in batches; a ticket is in one batch at a time, so that concurrent requests make one trade."""
+    """Registers trades, one batch at a time, so that concurrent requests for one ticket make one trade."""
 
     def __init__(self, desk: Desk, book: Book, feeds: Feeds) -> None:
         self._desk = desk
         self._book = book
         self._feeds = feeds
         self._waiting: list[Waiting] = []
-        self._busy: set[int] = set()
-        """Tickets of the batches under way."""
-        self._workers: set[asyncio.Task[None]] = set()
+        self._worker: asyncio.Task[None] | None = None
+        self._awaited = 0
+        self._enough = asyncio.Event()
 
     async def register(self, request: Registration) -> Registered:
         """Register one trade durably.
@@ -59,29 +59,37 @@ class Registrar:
         """
         waiting = Waiting(request, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
-        if len(self._workers) < BATCHES_AT_ONCE:
-            worker = asyncio.create_task(self._work())
-            self._workers.add(worker)
-            worker.add_done_callback(self._workers.discard)
+        if len(self._waiting) >= self._awaited:
+            self._enough.set()
+        if self._worker is None or self._worker.done():
+            self._worker = asyncio.create_task(self._work())
         return await waiting.answer
 
     async def _work(self) -> None:
-        while batch := self._take():
+        together = 0
+        while self._waiting:
+            await self._linger(together)
+            batch, self._waiting = self._waiting, []
             await self._settle(batch)
+            together = len(batch) + len(self._waiting)
 
-    def _take(self) -> list[Waiting]:
-        """Take what waits, but for tickets in another batch: whoever works on that one comes back for them."""
-        batch = [w for w in self._waiting if w.request.ticket not in self._busy]
-        self._waiting = [w for w in self._waiting if w.request.ticket in self._busy]
-        self._busy |= {w.request.ticket for w in batch}
-        return batch
+    async def _linger(self, together: int) -> None:
+        """Wait a moment for those who asked together before, so that they share a look and a commit again.
+
+        Without it, callers who wait for their answers fall into two halves that take turns. One caller never waits.
+        """
+        if len(self._waiting) >= together:
+            return
+        self._awaited = together
+        self._enough.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                await self._enough.wait()
+        self._awaited = 0
 
     async def _settle(self, batch: Sequence[Waiting]) -> None:
         """Answer a batch; whatever goes wrong, everybody who waits hears of it."""
-        try:
-            (error,) = await asyncio.gather(self._answer(batch), return_exceptions=True)
-        finally:
-            self._busy -= {w.request.ticket for w in batch}
+        (error,) = await asyncio.gather(self._answer(batch), return_exceptions=True)
         for waiting in batch:
             if not waiting.answer.done():
                 waiting.answer.set_exception(error or InvariantBroken("a registration was left without an answer"))
@@ -95,23 +103,22 @@ class Registrar:
             try:
                 answers.append((waiting, await self._one(waiting.request, positions, stored, new)))
             except Refused as refused:
-                if not waiting.answer.done():
-                    waiting.answer.set_exception(refused)
-        await self._keep(new)
+                _refuse(waiting, refused)
+        refusals = await self._keep(new)
         for waiting, registered in answers:
-            if not waiting.answer.done():
+            if (refusal := refusals.get(registered.trade.ticket)) is not None:
+                _refuse(waiting, refusal)
+            elif not waiting.answer.done():
                 waiting.answer.set_result(registered)
 
     async def _looked_up(self, tickets: Sequence[int]) -> tuple[Mapping[int, Position], Mapping[int, Trade]]:
-        """Ask the broker for the positions and, meanwhile, the store for rows that are not watched."""
+        """Ask the broker for the positions, and the store for rows that are known but not watched."""
         if not tickets:
             return {}, {}
-        positions, rows = await asyncio.gather(self._desk.broker.positions(tickets), self._stored(tickets))
+        positions = await self._desk.broker.positions(tickets)
+        old = [ticket for ticket in tickets if ticket in self._book.stored]
+        rows = (await self._desk.store.trades(states=EVERY_STATE, tickets=old, limit=len(old))).trades if old else ()
         return positions, {t.ticket: t for t in rows}
-
-    async def _stored(self, tickets: Sequence[int]) -> Sequence[Trade]:
-        """Find rows of trades that are known but not watched: closed ones, and those disabled by hand."""
-        return (await self._desk.store.trades(states=EVERY_STATE, tickets=tickets, limit=len(tickets))).trades
 
     async def _one(
         self,
@@ -196,37 +203,56 @@ class Registrar:
             return position.entry * FALLBACK_RISK_SHARE, True
         return self._desk.settings.protection.nominal_risk_atr * symbol.view.atr_m15, True
 
-    async def _keep(self, new: Mapping[int, tuple[Trade, SymbolWatch]]) -> None:
-        """Commit every new trade, each as a unit of its own, together."""
-        kept = [self._keep_one(trade, symbol) for trade, symbol in new.values()]
-        if kept:
-            await asyncio.gather(*kept)
+    async def _keep(self, new: Mapping[int, tuple[Trade, SymbolWatch]]) -> dict[int, Refused]:
+        """Commit new trades together; where one of them is in the way, each by itself, and tell which was refused."""
+        if not new:
+            return {}
+        try:
+            await self._commit([trade for trade, _ in new.values()])
+        except AlreadyStored as error:
+            if len(new) == 1:
+                (ticket,) = new
+                return {ticket: _taken(ticket, error)}
+            parts = [await self._keep({ticket: pair}) for ticket, pair in new.items()]
+            return {ticket: refusal for part in parts for ticket, refusal in part.items()}
+        fast_ms = int(self._desk.settings.cadence.fast_s * 1000)
+        for trade, symbol in new.values():
+            self._book.add(trade, symbol).next_fast_ms = trade.registered_ms + fast_ms  # it was just looked at
+        return {}
 
-    async def _keep_one(self, trade: Trade, symbol: SymbolWatch) -> None:
+    async def _commit(self, trades: Sequence[Trade]) -> None:
+        await self._desk.store.commit(Unit(create=trades, facts=[self._fact(trade) for trade in trades]))
+
+    def _fact(self, trade: Trade) -> Fact:
         alert: Json = "WARNING" if trade.nominal_risk else None
         by = "the watcher" if trade.by_watcher else "request"
         summary = f"{trade.symbol} {trade.side.direction} {trade.volume} lots is protected, R {trade.risk:.6g}"
         if trade.nominal_risk:
             summary += " (nominal: the position has no stop, so nothing at the broker protects it)"
-        fact = self._desk.journal.fact(FactKind.REGISTERED, summary, trade=trade, details={"by": by, "alert": alert})
-        try:
-            await self._desk.store.commit(Unit(create=(trade,), facts=(fact,)))
-        except AlreadyStored:
-            return  # another process was first; recovery will watch it
-        self._book.add(trade, symbol)
+        return self._desk.journal.fact(FactKind.REGISTERED, summary, trade=trade, details={"by": by, "alert": alert})
 
     async def adopt(self, positions: Sequence[Position]) -> list[Trade]:
         """Register positions that nobody owns."""
-        adopted: list[Trade] = []
+        new: dict[int, tuple[Trade, SymbolWatch]] = {}
         for position in positions:
             symbol = await self._feeds.symbol(position.symbol)
             if symbol is None or position.ticket in self._book.watches:
                 continue
             trade = await self._trade(Registration(ticket=position.ticket), position, symbol, None)
-            trade = replace(trade, by_watcher=True)
-            await self._keep_one(trade, symbol)
-            adopted.append(trade)
-        return adopted
+            new[position.ticket] = (replace(trade, by_watcher=True), symbol)
+        refused = await self._keep(new)
+        return [trade for ticket, (trade, _) in new.items() if ticket not in refused]
+
+
+def _refuse(waiting: Waiting, refusal: Refused) -> None:
+    if not waiting.answer.done():
+        waiting.answer.set_exception(refusal)
+
+
+def _taken(ticket: int, error: AlreadyStored) -> Refused:
+    known = ", ".join(map(str, error.tickets))
+    message = f"The position of ticket {ticket} is protected already, as ticket {known}."
+    return Refused(RefusalCode.CONFLICT, message, {"ticket": ticket, "known_as": list(error.tickets)})
 
 
 def _repeated(request: Registration, trade: Trade) -> Registered:

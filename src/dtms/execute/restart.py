@@ -50,7 +50,7 @@ class Restart:
         """
         active = [t for t in loaded.trades if t.is_active]
         self._require_account(active)
-        await self._fill_book(active, loaded.intents)
+        await self._fill_book(active, loaded.intents, loaded.tickets)
         symbols = list(self._book.symbols.values())
         if symbols:
             await self._feeds.bars(symbols, self._desk.settings)
@@ -77,8 +77,9 @@ class Restart:
                 f"but the terminal is connected to {here[0]} at {here[1]}"
             )
 
-    async def _fill_book(self, active: Sequence[Trade], intents: Sequence[Intent]) -> None:
+    async def _fill_book(self, active: Sequence[Trade], intents: Sequence[Intent], tickets: frozenset[int]) -> None:
         """Make memory what the store says."""
+        self._book.stored |= tickets
         for ticket in [t for t in self._book.watches if t not in {trade.ticket for trade in active}]:
             self._book.drop(ticket)
         for trade in active:

@@ -85,6 +85,8 @@ class Loaded:
     """Open ones."""
     controls: Controls
     rails: Mapping[str, Json]
+    tickets: frozenset[int]
+    """Of every trade ever stored, closed ones included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -70,6 +70,7 @@ class Reader:
                 intents=_intents(connection, _intent_query(None, open_only=True)),
                 controls=_controls(connection),
                 rails=_rails(connection),
+                tickets=frozenset(connection.execute(select(trades.c.ticket)).scalars()),
             )
 
     def trade(self, ticket: int) -> Trade | None:
