@@ -22,6 +22,7 @@ from dtms.terminal.simulated.ticks import TickBlock
 from dtms.terminal.simulated.world import World
 
 NOWHERE_LOW, NOWHERE_HIGH = -(1 << 60), 1 << 60
+FOREVER_MS = 1 << 62
 # Pending types reached when the price they are filled at falls to theirs; the others when it rises to it.
 REACHED_FALLING = (MT5.ORDER_TYPE_BUY_LIMIT, MT5.ORDER_TYPE_SELL_STOP, MT5.ORDER_TYPE_SELL_STOP_LIMIT)
 FILLED_AT_OWN_PRICE = (MT5.ORDER_TYPE_BUY_LIMIT, MT5.ORDER_TYPE_SELL_LIMIT)
@@ -55,10 +56,15 @@ class Engine:
         self._fills = fills
         self._script = script
         self._watches: dict[str, Watch] = {}
+        self._quiet: tuple[int, int] = (-1, 0)
+        """At which count of the ledger's changes nothing was to happen, and up to when."""
 
     def play_to(self, target_ms: int) -> None:
         """Let everything happen that happens up to a moment, and stand there."""
         world = self._world
+        if self._quiet[0] == world.ledger.changes and world.now_ms <= target_ms <= self._quiet[1]:
+            world.now_ms = target_ms
+            return
         while (ms := self._next_ms(target_ms)) is not None:
             ms = max(ms, world.now_ms)  # an act that was due before the start is done at the start
             at_midnight = ms == self._midnight_ms()
@@ -71,6 +77,18 @@ class Engine:
             while (act_ms := self._script.next_ms()) is not None and act_ms <= ms:
                 self._script.run_next()
         world.now_ms = max(world.now_ms, target_ms)
+        self._quiet = (world.ledger.changes, self._quiet_until_ms())
+
+    def _quiet_until_ms(self) -> int:
+        """Give the moment up to which nothing can happen by what is known already; the clock may pass it freely."""
+        ledger = self._world.ledger
+        moments = [order.expires_ms - 1 for order in ledger.orders.values() if order.expires_ms]
+        moments += [act_ms - 1] if (act_ms := self._script.next_ms()) is not None else []
+        moments += [self._midnight_ms() - 1] if ledger.positions else []
+        for symbol in ledger.busy_symbols():
+            watch = self._watch(symbol)
+            moments.append(watch.clear_ms if watch.trigger_ms is None else watch.trigger_ms - 1)
+        return min(moments, default=FOREVER_MS)
 
     def _next_ms(self, target_ms: int) -> int | None:
         """Give the moment of the next event up to the target, None when there is none."""

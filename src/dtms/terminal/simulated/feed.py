@@ -96,15 +96,20 @@ class Feed:
 
     def quote(self, ms: int) -> Quote | None:
         """Give the last quote at or before a moment, None before the first."""
+        return self.quote_until(ms)[0]
+
+    def quote_until(self, ms: int) -> tuple[Quote | None, int]:
+        """Give the last quote at or before a moment, and up to when it certainly is the last."""
         at = self.base_index(ms)
         while at >= 0:
             number = int(self.base.ms[at]) // BLOCK_MS
             block = self.block(number)
             k = int(np.searchsorted(block.ms, ms, side="right")) - 1
             if k >= 0:
-                return Quote(ms=int(block.ms[k]), bid=int(block.bid[k]), ask=int(block.ask[k]))
+                until_ms = int(block.ms[k + 1]) - 1 if k + 1 < len(block.ms) else ms
+                return Quote(ms=int(block.ms[k]), bid=int(block.bid[k]), ask=int(block.ask[k])), max(until_ms, ms)
             at = self.base_index(number * BLOCK_MS - 1)
-        return None
+        return None, ms
 
     def spans(self, after_ms: int, upto_ms: int) -> Iterator[tuple[TickBlock, int, int]]:
         """Give the ticks after one moment up to another, as (block, start, stop), in order."""

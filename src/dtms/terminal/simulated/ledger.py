@@ -34,6 +34,7 @@ class Ledger:
         self.selected: dict[str, bool] = {}
         self.acted: dict[int, Acted] = {}
         self.balance_cents = 0
+        self.changes = 0
         self.versions: defaultdict[str, int] = defaultdict(int)
         self.unwritten: list[Change] = []
         self._next_ticket, self._next_deal, self._next_request = FIRST_TICKET, FIRST_DEAL, 1
@@ -50,6 +51,7 @@ class Ledger:
     def apply(self, change: Change) -> None:
         """Make one change, and remember it for the journal."""
         self._appliers[type(change)](change)
+        self.changes += 1
         self.unwritten.append(change)
 
     def take_unwritten(self) -> list[Change]:

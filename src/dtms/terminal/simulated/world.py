@@ -36,16 +36,17 @@ class World:
         self.ledger = Ledger()
         self.switches = Switches()
         self.now_ms = now_ms
-        self._quotes: dict[str, tuple[int, Quote | None]] = {}
+        self._quotes: dict[str, tuple[Quote | None, int, int]] = {}
         self._held: dict[str, tuple[object, Held]] = {}
         self._priced_by: dict[str, tuple[str, ...]] = {}
 
     def quote(self, symbol: str) -> Quote | None:
         """Give the symbol's last quote up to now, None before its first."""
         known = self._quotes.get(symbol)
-        if known is None or known[0] != self.now_ms:
-            known = self._quotes[symbol] = (self.now_ms, self.feeds[symbol].quote(self.now_ms))
-        return known[1]
+        if known is None or not known[1] <= self.now_ms <= known[2]:
+            quote, until_ms = self.feeds[symbol].quote_until(self.now_ms)
+            known = self._quotes[symbol] = (quote, self.now_ms, until_ms)
+        return known[0]
 
     def trade_mode(self, spec: SymbolSpec) -> int:
         """Give the symbol's trade mode, which may have been changed while running."""
