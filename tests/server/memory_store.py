@@ -36,7 +36,9 @@ class MemoryStore:
     async def close(self) -> None: ...
 
     async def load(self) -> Loaded:
-        return Loaded(trades=tuple(self.rows.values()), intents=(), controls=Controls(), rails={}, tickets=frozenset(self.rows))
+        return Loaded(
+            trades=tuple(self.rows.values()), intents=(), controls=Controls(), rails={}, tickets=frozenset(self.rows)
+        )
 
     async def commit(self, unit: Unit) -> Sequence[int]:
         raise NotImplementedError("the HTTP program never writes")

@@ -243,6 +243,9 @@ class Mt5Broker:
             "date_to": (self.server_time.to_server(end_ms) + _DAY_MS) // 1000,
         }
 
+    def server_offset_ms(self, at_ms: int) -> int:
+        return self.server_time.offset_ms(at_ms)
+
     def magic_of(self, number: int) -> int:
         return self._numbering.magic_of(number)
 

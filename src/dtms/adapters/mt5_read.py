@@ -70,22 +70,42 @@ def to_account(row: Row, terminal: Row) -> Account:
 
 
 def to_position(row: Row, clock: ServerTime) -> Position:
-    found = fields(protocol.POSITION_FIELDS, row)
+    """Read a position; by place and not by name, because there can be thousands in one answer."""
+    (
+        ticket,
+        time_s,
+        time_ms,
+        _,
+        _,
+        kind,
+        magic,
+        identifier,
+        _,
+        volume,
+        entry,
+        stop,
+        target,
+        now,
+        swap,
+        profit,
+        *words,
+    ) = row
+    symbol, comment, _ = words
     return Position(
-        ticket=found["ticket"],
-        identifier=found["identifier"],
-        symbol=found["symbol"],
-        side=_SIDES[found["type"]],
-        volume=lots(found["volume"]),
-        entry=found["price_open"],
-        stop=level(found["sl"]),
-        target=level(found["tp"]),
-        price_now=found["price_current"],
-        profit=found["profit"],
-        swap=found["swap"],
-        magic=found["magic"],
-        comment=found["comment"],
-        opened_ms=clock.to_utc(_moment(found, "time")),
+        ticket=ticket,
+        identifier=identifier,
+        symbol=symbol,
+        side=_SIDES[kind],
+        volume=lots(volume),
+        entry=entry,
+        stop=level(stop),
+        target=level(target),
+        price_now=now,
+        profit=profit,
+        swap=swap,
+        magic=magic,
+        comment=comment,
+        opened_ms=clock.to_utc(time_ms or time_s * 1000),
     )
 
 

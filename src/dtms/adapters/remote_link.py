@@ -16,9 +16,9 @@ from typing import Any
 
 from dtms.adapters.links import Answer
 from dtms.domain.errors import BrokerUnavailable, OutcomeUnknown
-from dtms.terminal.protocol import MESSAGE_BYTES_MAX, decode, encode
+from dtms.terminal.protocol import MESSAGE_BYTES_MAX, decode_parts, encode
 
-_BROKEN = (OSError, EOFError, ValueError, AssertionError)
+_BROKEN = (OSError, EOFError, ValueError, KeyError, TypeError, AssertionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,8 @@ class _Line:
             self.close()
             raise
 
-    def exchange(self, data: bytes, timeout_s: float) -> bytes:
-        """Send a request and wait for its answer.
+    def exchange(self, data: bytes, timeout_s: float) -> Answer:
+        """Send a request and wait for its answer, whose parts follow each other.
 
         Raises:
             OSError, EOFError: when the line breaks or the time is over; the request may have arrived.
@@ -56,6 +56,9 @@ class _Line:
         self._connection.send_bytes(data)
         if not self._readable.select(max(0.0, timeout_s)):
             raise TimeoutError(f"no answer within {timeout_s:.1f} s")
+        return decode_parts(self._receive(), self._receive)
+
+    def _receive(self) -> bytes:
         return self._connection.recv_bytes(MESSAGE_BYTES_MAX)
 
     def is_stale(self) -> bool:
@@ -140,7 +143,7 @@ class RemoteLink:
             job.answer.set_exception(away)
             return
         try:
-            job.answer.set_result(decode(line.exchange(job.data, job.until_s - monotonic())))
+            job.answer.set_result(line.exchange(job.data, job.until_s - monotonic()))
         except _BROKEN as broken:
             self._drop()
             what = str(broken) or type(broken).__name__

@@ -369,6 +369,15 @@ def may_be_due(machine: Machine, at: Outlook, now_ms: int, settings: ProtectionS
     return since is not None and now_ms - since >= settings.recovery_min * 60_000
 
 
+def timer_ends_ms(machine: Machine, settings: ProtectionSettings) -> int | None:
+    """Return when the running timer ends at the earliest, by the clock; None while none runs."""
+    ends = (
+        (machine.flat_since_ms, settings.flat_min),
+        (machine.recovery_since_ms, settings.recovery_min),
+    )
+    return min((since + int(minutes * 60_000) for since, minutes in ends if since is not None), default=None)
+
+
 def enter(machine: Machine, row: Row, at_ms: int) -> Machine:
     """Return the machine after the row's moves ended.
 

@@ -139,14 +139,14 @@ class Ending(StrEnum):
 class Outcome:
     """How one action ended.
 
-    ``wait`` marks a failure that waits for its cause to end and is not counted; ``again`` one that may be decided anew
-    at once on a fresh look.
+    ``wait`` marks a failure that waits for its cause to end and is not counted; ``again`` says how often it
+    may be decided anew at once on a fresh look.
     """
 
     ending: Ending
     reason: str
     wait: bool = False
-    again: bool = False
+    again: int = 0
     retcode: int | None = None
     price: float | None = None
     volume: Decimal | None = None

@@ -2,6 +2,7 @@
 
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from enum import Enum
+from functools import lru_cache
 
 from dtms.domain.market import Instrument, Side
 
@@ -41,6 +42,7 @@ def same_price(a: float | None, b: float | None, instrument: Instrument) -> bool
     return abs(a - b) < instrument.tick_size / 2
 
 
+@lru_cache(maxsize=4096)
 def lots(value: float | str | Decimal) -> Decimal:
     """Read a volume as Decimal, without the float's tail."""
     return value if isinstance(value, Decimal) else Decimal(str(value))

@@ -219,10 +219,12 @@ def outcome_of(result: SendResult, action: Action) -> Outcome:
             return _outcome(result, Ending.UNKNOWN, told, action)
         case Answer.WAIT:
             return replace(_outcome(result, Ending.FAILED, told, action), wait=True)
-        case Answer.PRICE | Answer.FIX:
-            return replace(_outcome(result, Ending.FAILED, told, action), again=True)
+        case Answer.PRICE:
+            return replace(_outcome(result, Ending.FAILED, told, action), again=2)
+        case Answer.FIX:
+            return replace(_outcome(result, Ending.FAILED, told, action), again=1)
         case Answer.STATE:
-            return replace(_outcome(result, Ending.FAILED, told, action), again=not action.kind.adds_risk)
+            return replace(_outcome(result, Ending.FAILED, told, action), again=0 if action.kind.adds_risk else 1)
 
 
 def _outcome(result: SendResult, ending: Ending, reason: str, action: Action) -> Outcome:

@@ -339,6 +339,9 @@ class Lifecycle:
         )
 
     def reasons(self) -> tuple[str, ...]:
+        """Say why it is not ready; nothing when it is, which is asked with every request."""
+        if self._is_ready():
+            return ()
         checks: tuple[tuple[bool, str], ...] = (
             (self.failure is not None, f"initialisation failed: {self.failure}"),
             (self.step is Step.STOPPING, "stopping"),
@@ -349,6 +352,10 @@ class Lifecycle:
             (self.step is Step.READY and not self._lease.is_held, "the engine's lease is not held"),
         )
         return tuple(told for holds, told in checks if holds)
+
+    def _is_ready(self) -> bool:
+        is_running = self.step is Step.READY and self._is_looping() and self.failure is None
+        return is_running and self._broker_ok and self.store_ok and self._lease.is_held
 
     def _is_looping(self) -> bool:
         return self._loop is not None and not self._loop.done()

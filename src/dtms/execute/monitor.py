@@ -37,6 +37,7 @@ log = structlog.get_logger(__name__)
 SLICE = 128
 """Trades between two moments at which the event loop may serve others."""
 NEVER = 2**62
+SCAN_SLICE = 1024
 INFINITY = float("inf")
 T = TypeVar("T")
 
@@ -84,7 +85,6 @@ class Monitor:
         self._presence = presence
         self._next_scan_ms = 0
         self.counts = Counts()
-        self.broker_offset_ms = 0
 
     def scan_soon(self) -> None:
         """Look through all trades in the next cycle: one was added or changed."""
@@ -101,7 +101,7 @@ class Monitor:
         if symbols:
             await self._feeds.quotes(symbols)
             fresh = await self._feeds.bars(symbols, settings)
-            due = self._due(symbols, fresh)
+            due = await self._due(symbols, fresh)
             if due:
                 await self._look(symbols, due)
         self.counts.cycles += 1
@@ -109,7 +109,7 @@ class Monitor:
 
     # --- who is due ------------------------------------------------------------------------------------------------
 
-    def _due(self, symbols: Sequence[SymbolWatch], fresh: Sequence[Fresh]) -> dict[int, Why]:
+    async def _due(self, symbols: Sequence[SymbolWatch], fresh: Sequence[Fresh]) -> dict[int, Why]:
         due: dict[int, Why] = {}
         for symbol in symbols:
             if symbol.tick is not None:
@@ -118,7 +118,7 @@ class Monitor:
             self._due_to_news(news, due)
         now = self._desk.clock.market_ms()
         if now >= self._next_scan_ms:
-            self._scan(now, due)
+            await self._scan(now, due)
         return due
 
     def _due_to_news(self, news: Fresh, due: dict[int, Why]) -> None:
@@ -138,21 +138,31 @@ class Monitor:
         since = self._desk.clock.market_ms() - (watch.last_deep_ms or 0)
         return since >= self._desk.settings.cadence.deep_cooldown_s * 1000
 
-    def _scan(self, now: int, due: dict[int, Why]) -> None:
+    async def _scan(self, now: int, due: dict[int, Why]) -> None:
         """Find trades whose time has come, and when the next one's will."""
+        self._next_scan_ms = NEVER  # whoever adds a trade while others are served sets it back
         deep_ms, soonest = int(self._desk.settings.cadence.deep_s_max * 1000), NEVER
-        for ticket, watch in self.book.watches.items():
-            retry = watch.trade.retry
-            deep_at = (watch.last_deep_ms or -deep_ms) + deep_ms
-            if retry is not None:
-                deep_at = min(deep_at, max(retry.not_before_ms, (watch.last_fast_ms or 0) + 1000))
+        for index, watch in enumerate(list(self.book.watches.values())):
+            if index % SCAN_SLICE == SCAN_SLICE - 1:
+                await asyncio.sleep(0)
+            deep_at = self._deep_at(watch, deep_ms, now)
             if deep_at <= now:
-                due[ticket] = max(due.get(ticket, Why.FAST), Why.SCHEDULED)
+                due[watch.ticket] = max(due.get(watch.ticket, Why.FAST), Why.SCHEDULED)
                 deep_at = now + 1000
             if watch.next_fast_ms <= now:
-                due.setdefault(ticket, Why.FAST)
+                due.setdefault(watch.ticket, Why.FAST)
             soonest = min(soonest, deep_at, max(watch.next_fast_ms, now + 1000))
-        self._next_scan_ms = soonest
+        self._next_scan_ms = min(self._next_scan_ms, soonest)
+
+    def _deep_at(self, watch: Watch, deep_ms: int, now: int) -> int:
+        """Return when a trade is to be checked at the latest: by cadence, to try anew, or as a timer may be over."""
+        deep_at, trade = (watch.last_deep_ms or -deep_ms) + deep_ms, watch.trade
+        if trade.retry is not None:
+            deep_at = min(deep_at, max(trade.retry.not_before_ms, (watch.last_fast_ms or 0) + 1000))
+        ends = trade_state.timer_ends_ms(self._desk.machine(trade), self._desk.settings.protection)
+        if ends is None:
+            return deep_at
+        return min(deep_at, ends if ends > now else watch.next_fast_ms)
 
     # --- looking ---------------------------------------------------------------------------------------------------
 
@@ -170,7 +180,6 @@ class Monitor:
         if snapshot is not None:
             await self.fast_pass(fast, snapshot)
         await self.deep_pass([t for t, why in due.items() if why > Why.FAST])
-        self._drop_finished(due)
 
     def _fast_due(self, due: Mapping[int, Why]) -> list[int]:
         """Return the trades whose positions are to be looked at: it is time, or the price moved against them."""
@@ -186,7 +195,7 @@ class Monitor:
             balance=account.balance,
             equity=account.equity,
             settings=desk.settings.rails,
-            broker_offset_ms=self.broker_offset_ms,
+            broker_offset_ms=desk.broker.server_offset_ms(snapshot.taken_ms),
         )
         sent, desk.executor.requests = desk.executor.requests, 0
         if sent:
@@ -402,7 +411,10 @@ class Monitor:
             async with watch.lock:
                 if self.book.watches.get(watch.ticket) is not watch:
                     return None  # its watch ended while others were served: nothing may be done to it any more
-                return await work()
+                done = await work()
+                if not watch.trade.is_active and self._presence.is_settled(watch):
+                    self.book.drop(watch.ticket)
+                return done
         except (BrokerUnavailable, StoreFailed):
             raise
         except Exception as error:  # noqa: BLE001 - the edge of a trade's cycle: it records and isolates
@@ -420,12 +432,6 @@ class Monitor:
         trade = replace(watch.trade, needs_attention=f"its cycle failed: {told}")
         await self._desk.store.commit(Unit(trades=(trade,), facts=(fact,)))
         watch.trade = trade
-
-    def _drop_finished(self, due: Iterable[int]) -> None:
-        for ticket in list(due):
-            watch = self.book.watches.get(ticket)
-            if watch is not None and not watch.trade.is_active and self._presence.is_settled(watch):
-                self.book.drop(ticket)
 
 
 def _lost(trade: Trade) -> bool:

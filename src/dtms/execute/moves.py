@@ -47,7 +47,7 @@ class Moves:
     ) -> Told:
         """Plan a move on a fresh look and carry its actions out, deciding anew where the price ran away."""
         told = Told(Ending.FAILED, "no quote", wait=True)
-        for _ in range(TRIES_AT_ONCE):
+        for tried in range(TRIES_AT_ONCE):
             sight, planned = await self._planned(watch, symbol, move)
             if sight is None or isinstance(planned, Told):
                 return planned if isinstance(planned, Told) else told
@@ -66,7 +66,7 @@ class Moves:
             if told.ending is Ending.DONE and move in CLOSES and is_open(watch.trade, move):
                 told = Told(Ending.FAILED, "filled in part, and some of it is still open")
                 continue
-            if not outcome.again:
+            if tried >= outcome.again:
                 break
             self._desk.broker.forget(watch.trade.symbol)
         return told

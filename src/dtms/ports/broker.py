@@ -121,6 +121,10 @@ class Broker(Protocol):
         """Send one committed intent. Never raises for a trade failure: what is not known is ``Answer.AMBIG``."""
         ...
 
+    def server_offset_ms(self, at_ms: int) -> int:
+        """Return the trade server's clock minus UTC at a moment; its midnight is the broker's day change."""
+        ...
+
     def magic_of(self, number: int) -> int:
         """Return the magic number that carries an intent's number."""
         ...

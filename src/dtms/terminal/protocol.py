@@ -12,12 +12,13 @@ as an epoch, exactly as the terminal gives them; what is not finite travels as n
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
 
 PORT = 18812
 MESSAGE_BYTES_MAX = 32 * 1024 * 1024
+ROWS_PER_PART = 200
 REQUEST_BYTES_MAX = 256 * 1024
 
 Message = dict[str, Any]
@@ -88,6 +89,38 @@ def encode(message: Mapping[str, Any]) -> bytes:
     except ValueError:  # a broken quote or bar is rare, so the walk is done only then
         text = json.dumps(_finite(message), separators=(",", ":"), allow_nan=False)
     return text.encode()
+
+
+def encode_parts(message: Mapping[str, Any]) -> list[bytes]:
+    """Write an answer as a head and parts: long lists travel in pieces, so that no reader is busy with one for long.
+
+    The head counts the parts of each list under ``parts``; each part is ``{"rows": [...]}``, in the order of counts.
+    """
+    value = message.get("value")
+    named = value.items() if isinstance(value, dict) else ()
+    long = {name: rows for name, rows in named if isinstance(rows, list) and len(rows) > ROWS_PER_PART}
+    if not long:
+        return [encode(message)]
+    pieces = {
+        name: [rows[at : at + ROWS_PER_PART] for at in range(0, len(rows), ROWS_PER_PART)]
+        for name, rows in long.items()
+    }
+    emptied: dict[str, Any] = {**dict(named), **{name: [] for name in long}}
+    head = encode({**message, "value": emptied, "parts": {name: len(cut) for name, cut in pieces.items()}})
+    return [head, *(encode({"rows": rows}) for cut in pieces.values() for rows in cut)]
+
+
+def decode_parts(head: bytes, receive: Callable[[], bytes]) -> Message:
+    """Read an answer whose further parts ``receive`` gives one by one.
+
+    Raises:
+        ValueError: when the bytes are not what ``encode_parts`` writes.
+    """
+    message = decode(head)
+    for name, count in message.pop("parts", {}).items():
+        for _ in range(count):
+            message["value"][name] += decode(receive())["rows"]
+    return message
 
 
 def _finite(value: Any) -> Any:

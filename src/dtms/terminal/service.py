@@ -20,7 +20,16 @@ from multiprocessing.connection import Connection, answer_challenge, deliver_cha
 from typing import Any
 
 from dtms.terminal.gateway import Gateway
-from dtms.terminal.protocol import MESSAGE_BYTES_MAX, PORT, REQUEST_BYTES_MAX, Message, Refusal, decode, encode
+from dtms.terminal.protocol import (
+    MESSAGE_BYTES_MAX,
+    PORT,
+    REQUEST_BYTES_MAX,
+    Message,
+    Refusal,
+    decode,
+    encode,
+    encode_parts,
+)
 
 log = logging.getLogger("dtms.terminal")
 
@@ -147,16 +156,16 @@ class Clients:
                 connection.send_bytes(encode({"refused": Refusal.BAD_REQUEST.value, "message": str(wrong)}))
                 continue
             self._inbox.put(Work(request, time.monotonic(), reply))
-            connection.send_bytes(_bounded(reply.get()))
+            for part in _bounded(reply.get()):
+                connection.send_bytes(part)
 
 
-def _bounded(answer: Message) -> bytes:
-    data = encode(answer)
-    if len(data) <= MESSAGE_BYTES_MAX:
-        return data
-    return encode(
-        {"failed": "size", "message": f"the answer has {len(data)} bytes: ask for less", "last_error": [0, ""]}
-    )
+def _bounded(answer: Message) -> list[bytes]:
+    parts = encode_parts(answer)
+    size = sum(map(len, parts))
+    if size <= MESSAGE_BYTES_MAX:
+        return parts
+    return [encode({"failed": "size", "message": f"the answer has {size} bytes: ask for less", "last_error": [0, ""]})]
 
 
 def answer_for_ever(gateway: Gateway, inbox: Inbox, watch: Watch, queued_s_max: float) -> None:
