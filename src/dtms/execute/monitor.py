@@ -37,7 +37,7 @@ log = structlog.get_logger(__name__)
 SLICE = 128
 """Trades between two moments at which the event loop may serve others."""
 NEVER = 2**62
-SCAN_SLICE = 1024
+SCAN_SLICE = 256
 INFINITY = float("inf")
 T = TypeVar("T")
 

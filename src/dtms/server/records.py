@@ -26,7 +26,8 @@ class Records:
 
     async def of(self, trade: Trade, live: Live | None, now_ms: int) -> Record:
         """Return a trade's record; ``now_ms`` is market time."""
-        stamp = (trade.version, trade.machine.entered_ms, trade.state, trade.shadow, live and live.last_deep_ms)
+        scored_ms = live.view.m5_close_ms if live is not None and live.view is not None else None
+        stamp = (trade.version, trade.machine.entered_ms, trade.state, trade.shadow, scored_ms)
         kept = self._kept.get(trade.ticket)
         # Without a live trade nothing tells when something new was scored, so nothing is kept.
         if live is not None and kept is not None and kept[0] == stamp:
