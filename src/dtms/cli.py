@@ -105,11 +105,14 @@ def demo(
 
 
 @app.command()
-def bench(as_json: AsJson = False) -> None:
+def bench(
+    as_json: AsJson = False,
+    only: Annotated[list[str] | None, typer.Option(help="Measure this part alone; may be given several times.")] = None,
+) -> None:
     """Measure registrations, queries and cycles on this machine."""
     from dtms.bench import run
 
-    raise typer.Exit(run(as_json))
+    raise typer.Exit(run(as_json, only or ()))
 
 
 @app.command()

@@ -8,7 +8,7 @@ from decimal import Decimal
 from dtms.decide.trade_state import Outlook
 from dtms.domain.actions import Intent
 from dtms.domain.market import Instrument, Side, Tick
-from dtms.domain.trade import State, Trade
+from dtms.domain.trade import Trade
 from dtms.market.bars import BarBook
 from dtms.market.view import MarketView
 
@@ -131,9 +131,3 @@ class Book:
 
     def active_symbols(self) -> list[SymbolWatch]:
         return [s for s in self.symbols.values() if s.watches]
-
-    def by_state(self) -> dict[State, int]:
-        counts = dict.fromkeys(State, 0)
-        for watch in self.watches.values():
-            counts[watch.trade.machine.state] += 1
-        return counts

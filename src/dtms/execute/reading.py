@@ -25,17 +25,18 @@ class Reading:
         self._warnings = warnings
 
     def status(self) -> Status:
-        counts, unknown = self._monitor.counts, sum(len(w.open_intents) for w in self._book.watches.values())
-        attention = [
-            f"trade {w.ticket}: {w.trade.needs_attention}"
-            for w in self._book.watches.values()
-            if w.trade.needs_attention
-        ]
+        counts, unknown = self._monitor.counts, 0
+        by_state, attention = dict.fromkeys(State, 0), list[str]()
+        for ticket, watch in self._book.watches.items():  # once, as there can be thousands
+            by_state[watch.trade.machine.state] += 1
+            unknown += len(watch.open_intents)
+            if watch.trade.needs_attention is not None:
+                attention.append(f"trade {ticket}: {watch.trade.needs_attention}")
         return Status(
             uptime_s=self._desk.clock.machine_s() - self._life.started_s,
             market_ms=self._market_ms(),
             active_trades=len(self._book.watches),
-            trades_by_state={state.value: n for state, n in self._book.by_state().items() if state is not State.CLOSED},
+            trades_by_state={state.value: n for state, n in by_state.items() if state is not State.CLOSED},
             fast_checks=counts.fast,
             deep_checks=counts.deep,
             actions_executed=self._desk.actions,
