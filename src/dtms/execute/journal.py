@@ -29,7 +29,6 @@ class Journal:
         correlation_id: str | None = None,
     ) -> Fact:
         """Make a fact of now."""
-        bound = structlog.contextvars.get_contextvars().get("correlation_id")
         return Fact(
             kind=kind,
             ticket=trade.ticket if trade else None,
@@ -38,7 +37,7 @@ class Journal:
             machine_ms=self._clock.wall_ms(),
             summary=summary,
             details=dict(details or {}),
-            correlation_id=correlation_id or bound,
+            correlation_id=correlation_id or structlog.contextvars.get_contextvars().get("correlation_id"),
         )
 
     def tell(self, facts: Iterable[Fact]) -> None:

@@ -25,7 +25,7 @@ FALLBACK_RISK_SHARE = 0.005
 
 
 PRICE_SHARE_MAX = 0.5
-LINGER_S = 0.001
+LINGER_S = 0.002
 EVERY_STATE = frozenset(State)
 
 
@@ -35,6 +35,15 @@ class Waiting:
 
     request: Registration
     answer: asyncio.Future[Registered]
+
+
+@dataclass(frozen=True, slots=True)
+class New:
+    """A trade that is to be kept, and the request that it came with."""
+
+    trade: Trade
+    symbol: SymbolWatch
+    correlation_id: str | None = None
 
 
 class Registrar:
@@ -97,7 +106,7 @@ class Registrar:
     async def _answer(self, batch: Sequence[Waiting]) -> None:
         tickets = list({w.request.ticket for w in batch if w.request.ticket not in self._book.watches})
         positions, stored = await self._looked_up(tickets)
-        new: dict[int, tuple[Trade, SymbolWatch]] = {}
+        new: dict[int, New] = {}
         answers: list[tuple[Waiting, Registered]] = []
         for waiting in batch:
             try:
@@ -125,10 +134,10 @@ class Registrar:
         request: Registration,
         positions: Mapping[int, Position],
         stored: Mapping[int, Trade],
-        new: dict[int, tuple[Trade, SymbolWatch]],
+        new: dict[int, New],
     ) -> Registered:
         watch = self._book.watches.get(request.ticket)
-        known = watch.trade if watch is not None else new[request.ticket][0] if request.ticket in new else None
+        known = watch.trade if watch is not None else new[request.ticket].trade if request.ticket in new else None
         if known is not None:
             return _repeated(request, known)
         position = positions.get(request.ticket)
@@ -144,7 +153,7 @@ class Registrar:
             )
         _refuse_senseless(request, position, symbol)
         trade = await self._trade(request, position, symbol, stored.get(request.ticket))
-        new[trade.ticket] = (trade, symbol)
+        new[trade.ticket] = New(trade, symbol, request.correlation_id)
         return Registered(trade=trade, already_registered=False, adjusted=_adjusted(request, trade))
 
     def _refuse_family(self, position: Position) -> None:
@@ -203,45 +212,52 @@ class Registrar:
             return position.entry * FALLBACK_RISK_SHARE, True
         return self._desk.settings.protection.nominal_risk_atr * symbol.view.atr_m15, True
 
-    async def _keep(self, new: Mapping[int, tuple[Trade, SymbolWatch]]) -> dict[int, Refused]:
+    async def _keep(self, new: Mapping[int, New]) -> dict[int, Refused]:
         """Commit new trades together; where one of them is in the way, each by itself, and tell which was refused."""
         if not new:
             return {}
         try:
-            await self._commit([trade for trade, _ in new.values()])
+            await self._commit(list(new.values()))
         except AlreadyStored as error:
             if len(new) == 1:
                 (ticket,) = new
                 return {ticket: _taken(ticket, error)}
-            parts = [await self._keep({ticket: pair}) for ticket, pair in new.items()]
+            parts = [await self._keep({ticket: one}) for ticket, one in new.items()]
             return {ticket: refusal for part in parts for ticket, refusal in part.items()}
         fast_ms = int(self._desk.settings.cadence.fast_s * 1000)
-        for trade, symbol in new.values():
-            self._book.add(trade, symbol).next_fast_ms = trade.registered_ms + fast_ms  # it was just looked at
+        for one in new.values():  # each was just looked at
+            self._book.add(one.trade, one.symbol).next_fast_ms = one.trade.registered_ms + fast_ms
         return {}
 
-    async def _commit(self, trades: Sequence[Trade]) -> None:
-        await self._desk.store.commit(Unit(create=trades, facts=[self._fact(trade) for trade in trades]))
+    async def _commit(self, new: Sequence[New]) -> None:
+        await self._desk.store.commit(Unit(create=[one.trade for one in new], facts=[self._fact(one) for one in new]))
 
-    def _fact(self, trade: Trade) -> Fact:
+    def _fact(self, new: New) -> Fact:
+        trade = new.trade
         alert: Json = "WARNING" if trade.nominal_risk else None
         by = "the watcher" if trade.by_watcher else "request"
         summary = f"{trade.symbol} {trade.side.direction} {trade.volume} lots is protected, R {trade.risk:.6g}"
         if trade.nominal_risk:
             summary += " (nominal: the position has no stop, so nothing at the broker protects it)"
-        return self._desk.journal.fact(FactKind.REGISTERED, summary, trade=trade, details={"by": by, "alert": alert})
+        return self._desk.journal.fact(
+            FactKind.REGISTERED,
+            summary,
+            trade=trade,
+            details={"by": by, "alert": alert},
+            correlation_id=new.correlation_id,
+        )
 
     async def adopt(self, positions: Sequence[Position]) -> list[Trade]:
         """Register positions that nobody owns."""
-        new: dict[int, tuple[Trade, SymbolWatch]] = {}
+        new: dict[int, New] = {}
         for position in positions:
             symbol = await self._feeds.symbol(position.symbol)
             if symbol is None or position.ticket in self._book.watches:
                 continue
             trade = await self._trade(Registration(ticket=position.ticket), position, symbol, None)
-            new[position.ticket] = (replace(trade, by_watcher=True), symbol)
+            new[position.ticket] = New(replace(trade, by_watcher=True), symbol)
         refused = await self._keep(new)
-        return [trade for ticket, (trade, _) in new.items() if ticket not in refused]
+        return [one.trade for ticket, one in new.items() if ticket not in refused]
 
 
 def _refuse(waiting: Waiting, refusal: Refused) -> None:
