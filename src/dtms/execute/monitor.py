@@ -184,7 +184,10 @@ class Monitor:
     def _fast_due(self, due: Mapping[int, Why]) -> list[int]:
         """Return the trades whose positions are to be looked at: it is time, or the price moved against them."""
         now, watches = self._desk.clock.market_ms(), self.book.watches
-        return [t for t, why in due.items() if why is Why.ADVERSE or watches[t].next_fast_ms <= now]
+        found = [
+            (watch, why) for t, why in due.items() if (watch := watches.get(t)) is not None
+        ]  # some ended meanwhile
+        return [w.ticket for w, why in found if why is Why.ADVERSE or w.next_fast_ms <= now]
 
     async def _observe_account(self, snapshot: Snapshot) -> None:
         desk, account = self._desk, snapshot.account
@@ -218,8 +221,14 @@ class Monitor:
         await self._arm(armed)
 
     async def _arm(self, armed: Sequence[Arming]) -> None:
-        """Commit all that were armed in a pass, but for those that somebody changed meanwhile."""
-        still = [a for a in armed if a.watch.trade is a.before and a.watch.ticket in self.book.watches]
+        """Commit all that were armed in a pass, but for those that somebody changed meanwhile or is changing now."""
+        still = [
+            a
+            for a in armed
+            if a.watch.trade is a.before
+            and not a.watch.lock.locked()
+            and self.book.watches.get(a.watch.ticket) is a.watch
+        ]
         if still:
             await self._desk.store.commit(Unit(trades=[a.after for a in still], facts=[a.fact for a in still]))
         for arming in still:
@@ -267,14 +276,21 @@ class Monitor:
 
     async def _fast(self, watch: Watch, snapshot: Snapshot) -> Arming | None:
         symbol = self.book.symbols[watch.trade.symbol]
+        was_unconfirmed = watch.trade.unconfirmed
         await self._presence.check(watch, snapshot)
-        if watch.trade.is_active and _lost(watch.trade):
+        if was_unconfirmed and not watch.trade.unconfirmed:
+            self._check_soon(watch)  # it was held while nobody could say whether its position was there
+        if watch.trade.is_active and _lost(watch.trade) and (watch.trade.volume == ZERO or symbol.stale is None):
             # Nothing is added here: a hedge that its stop just closed is not opened again on the score that opened it.
             await self._cycle.step(watch, symbol, adding=False)
             return None
         if self._acts(watch):
             await self._pending(watch, symbol)
         return self._arming(watch, self._desk.clock.market_ms())
+
+    def _check_soon(self, watch: Watch) -> None:
+        watch.last_deep_ms = None
+        self.scan_soon()
 
     def _acts(self, watch: Watch) -> bool:
         return self._desk.mode_of(watch.trade) is Mode.AUTO and not self._desk.halted

@@ -56,6 +56,8 @@ class Moves:
             if planned.pending:
                 watch.trade = replace(watch.trade, machine=replace(watch.trade.machine, breakeven_pending=True))
             if not planned.actions:
+                if move in CLOSES and is_open(watch.trade, move):
+                    return _not_listed(watch)
                 return Told(Ending.DONE, planned.note)
             if move is Move.CLOSE_PART and watch.part_left is None:
                 watch.part_left = _closed_volume(planned)
@@ -85,6 +87,8 @@ class Moves:
         sight = self.sight(watch, symbol, snapshot)
         if sight is None or (symbol.view is None and move in NEEDS_ATR):
             return None, Told(Ending.FAILED, f"no sound quote or view of {watch.trade.symbol}", wait=True)
+        if sight.own is None and watch.trade.volume > ZERO:  # one list without it is no evidence that it is gone
+            return None, _not_listed(watch)
         planned = plan(move, sight)
         if (
             isinstance(planned, Plan)
@@ -246,6 +250,12 @@ class Moves:
             return Told(Ending.NOT_POSSIBLE, planned.reason)
         outcome = await self._carry_out(watch, symbol, sight, planned, Move.TIGHTEN, None, None)
         return told_of(outcome, Move.TIGHTEN)
+
+
+def _not_listed(watch: Watch) -> Told:
+    """Wait for evidence of what the broker left out of its list, and have it looked for at once."""
+    watch.next_fast_ms = 0
+    return Told(Ending.FAILED, "the broker does not list what is remembered as open", wait=True)
 
 
 def is_open(trade: Trade, move: Move) -> bool:
