@@ -26,7 +26,7 @@ from dtms.execute.feeds import Feeds
 from dtms.execute.monitor import Monitor
 from dtms.execute.restart import Restart
 from dtms.execute.service import Health, Monitoring, Step
-from dtms.ports.store import Controls, Loaded, Unit
+from dtms.ports.store import Controls, Unit
 from dtms.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -81,8 +81,9 @@ class Lifecycle:
         self.pending: Settings | None = None
         """Settings to be used from the next cycle on."""
         self.started_s = self._clock.machine_s()
-        self._loaded: Loaded | None = None
         self._recovered = False
+        self._is_matched = False
+        """Whether the book was matched with store and broker since the last outage or loss of authority."""
         self._broker_ok = False
         self._loop: asyncio.Task[None] | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -139,10 +140,12 @@ class Lifecycle:
         self.step = step
 
     async def _load(self) -> None:
+        before = self.controls
         loaded = await self._store.load()
-        self.use_controls(loaded.controls)
+        is_halting = self._desk.halted and not before.halted
+        if self.controls is before and not is_halting:  # what a person set meanwhile is newer than what was read
+            self.use_controls(loaded.controls)
         self._desk.rails = RailState.from_json(dict(loaded.rails))
-        self._loaded = loaded
         since = self._clock.wall_ms() - HOUR_MS
         kinds = frozenset({FactKind.LOOP_RESTARTED.value})
         restarts = await self._store.facts(kinds=kinds, limit=RESTARTS_PER_HOUR + 1, newest=True)
@@ -181,13 +184,12 @@ class Lifecycle:
         log.info("broker_connected", account=account.key, balance=account.balance)
 
     async def _recover(self) -> None:
-        """Match the store with the broker, before anything is decided."""
+        """Match the store with the broker, before anything is decided; read the store once the authority is held."""
         started = self._clock.machine_s()
         self._lease.forget_fence()
-        assert self._loaded is not None
-        summary = await self._restart.run(self._loaded)
+        summary = await self._restart.run()
         self._monitor.scan_soon()
-        self._recovered = True
+        self._recovered = self._is_matched = True
         log.info("recovered", told=summary, seconds=round(self._clock.machine_s() - started, 3))
         await self._record(FactKind.RECOVERED, summary)
 
@@ -232,6 +234,7 @@ class Lifecycle:
                 if not await self._lease.renew():
                     log.error("authority_lost", told="the engine's lease went to another process")
                     await self._lease.acquire()
+                    self._is_matched = False  # another process may have acted meanwhile
             except (StoreFailed, Misconfigured) as error:
                 log.error("lease_not_renewed", told=str(error))
 
@@ -299,13 +302,12 @@ class Lifecycle:
 
     async def _repair(self) -> None:
         """After an outage believe nothing: read the store anew, reconnect, recover."""
-        if self._broker_ok and self.store_ok:
+        if self._broker_ok and self.store_ok and self._is_matched:
             return
+        self._is_matched = False
         if not self.store_ok:
             await self._load()
             self.store_ok = True
-        else:
-            self._loaded = await self._store.load()
         await self._attach()
         self._broker_ok = True
         await self._recover()
@@ -349,13 +351,14 @@ class Lifecycle:
             (self.step is Step.READY and not self._is_looping(), f"monitoring stopped: {self._cycle_outcome}"),
             (self.step is Step.READY and not self._broker_ok, self._cycle_outcome),
             (not self.store_ok, self._cycle_outcome),
+            (self.step is Step.READY and not self._is_matched, "recovering: store and broker are being matched"),
             (self.step is Step.READY and not self._lease.is_held, "the engine's lease is not held"),
         )
         return tuple(told for holds, told in checks if holds)
 
     def _is_ready(self) -> bool:
         is_running = self.step is Step.READY and self._is_looping() and self.failure is None
-        return is_running and self._broker_ok and self.store_ok and self._lease.is_held
+        return is_running and self._broker_ok and self.store_ok and self._is_matched and self._lease.is_held
 
     def _is_looping(self) -> bool:
         return self._loop is not None and not self._loop.done()

@@ -5,7 +5,7 @@ matched; then what is at the broker and not in the store is attached, adopted or
 nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import structlog
 
@@ -41,25 +41,30 @@ class Restart:
         self._moves = moves
         self._registrar = registrar
 
-    async def run(self, loaded: Loaded) -> str:
-        """Recover, and tell in words what was found.
+    async def run(self) -> str:
+        """Read the store, recover, and tell in words what was found.
 
         Raises:
             Misconfigured: when the store's trades belong to another account.
             BrokerUnavailable: when the broker did not answer; nothing was concluded.
         """
+        before = {ticket: watch.trade for ticket, watch in self._book.watches.items()}
+        loaded = await self._desk.store.load()
         active = [t for t in loaded.trades if t.is_active]
         self._require_account(active)
-        await self._fill_book(active, loaded.intents, loaded.tickets)
+        ended = before.keys() - self._book.watches.keys()
+        await self._fill_book([t for t in active if t.ticket not in ended], loaded, before)
         symbols = list(self._book.symbols.values())
         if symbols:
             await self._feeds.bars(symbols, self._desk.settings)
         snapshot = await self._desk.broker.snapshot([s.name for s in symbols])
         self._feeds.take(symbols, snapshot.ticks)
         for watch in list(self._book.watches.values()):
-            if not await self._restore_stop(watch, snapshot):
-                await self._presence.check(watch, snapshot)
-        strangers = await self._attach(snapshot, loaded)
+            async with watch.lock:
+                if not await self._restore_stop(watch, snapshot):
+                    await self._presence.check(watch, snapshot)
+        disabled = ended | {t.ticket for t in loaded.trades if t.disabled}
+        strangers = await self._attach(snapshot, disabled)
         adopted = await self._registrar.adopt(strangers)
         unknown = sum(len(w.open_intents) for w in self._book.watches.values())
         return (
@@ -77,19 +82,26 @@ class Restart:
                 f"but the terminal is connected to {here[0]} at {here[1]}"
             )
 
-    async def _fill_book(self, active: Sequence[Trade], intents: Sequence[Intent], tickets: frozenset[int]) -> None:
-        """Make memory what the store says."""
-        self._book.stored |= tickets
-        for ticket in [t for t in self._book.watches if t not in {trade.ticket for trade in active}]:
-            self._book.drop(ticket)
+    async def _fill_book(self, active: Sequence[Trade], loaded: Loaded, before: Mapping[int, Trade]) -> None:
+        """Make memory what the store says, but where a request committed something newer since the reading began.
+
+        ``before`` is what memory held when it began: a registration that was answered since is not forgotten again.
+        """
+        self._book.stored |= loaded.tickets
+        kept = {trade.ticket for trade in active}
+        for ticket, watch in list(self._book.watches.items()):
+            if ticket not in kept and watch.trade is before.get(ticket):
+                self._book.drop(ticket)
         for trade in active:
             symbol = await self._feeds.symbol(trade.symbol)
             if symbol is None:
                 raise Misconfigured(f"the broker no longer knows {trade.symbol}, of trade {trade.ticket}")
             watch = self._book.watches.get(trade.ticket) or self._book.add(trade, symbol)
-            watch.trade = trade
-            watch.open_intents = {i.number: i for i in intents if i.ticket == trade.ticket}
-            self._book.index(trade)
+            if watch.trade is before.get(trade.ticket):
+                watch.trade = trade
+            watch.open_intents = {i.number: i for i in loaded.intents if i.ticket == trade.ticket}
+            watch.last_deep_ms, watch.next_fast_ms = None, 0  # bars that came meanwhile are news to it
+            self._book.index(watch.trade)
 
     async def _restore_stop(self, watch: Watch, snapshot: Snapshot) -> bool:
         """Give a position its recorded stop back; True when it was sent, and the snapshot is outdated for it."""
@@ -113,17 +125,18 @@ class Restart:
 
     # --- what only the broker knows --------------------------------------------------------------------------------
 
-    async def _attach(self, snapshot: Snapshot, loaded: Loaded) -> list[Position]:
+    async def _attach(self, snapshot: Snapshot, disabled: Collection[int]) -> list[Position]:
         """Attach positions with our magic to their trades; return those that nobody owns."""
-        disabled = {t.ticket for t in loaded.trades if t.disabled}
         strangers: list[Position] = []
         for position in snapshot.positions.values():
             if position.ticket in self._book.watches or position.ticket in disabled:
                 continue
+            if self._book.family_of(position.ticket) is not None:  # known by its ticket, whatever became of its magic
+                continue
             number = self._desk.broker.intent_of(position.magic)
             if number is None:
                 strangers.append(position)
-            elif self._book.family_of(position.ticket) is None:
+            else:
                 await self._attach_ours(position, number)
         return [p for p in strangers if p.magic == 0]
 
