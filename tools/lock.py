@@ -1,6 +1,6 @@
 """Write ``requirements.lock`` from ``pyproject.toml``; with ``--check`` tell, without a network, whether it still fits.
 
-The lock holds all that the project needs on every system, its extra and the tools of development included, with the
+The lock holds all that the project needs on every system, its extras and the tools of development included, with the
 hashes of the files. Its first line carries a digest of what it was made from.
 """
 
@@ -22,7 +22,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 LOCK: Final = ROOT / "requirements.lock"
 HEADER: Final = "# Made by `make lock` from pyproject.toml, "
 COMPILE: Final = (
-    *("pip", "compile", "pyproject.toml", "--extra", "data", "--group", "dev", "--universal"),
+    *("pip", "compile", "pyproject.toml", "--all-extras", "--group", "dev", "--universal"),
     *("--python-version", "3.11", "--generate-hashes", "--no-emit-index-url", "--no-header", "--quiet"),
 )
 _PIN: Final = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)", re.MULTILINE)
@@ -34,9 +34,10 @@ def project() -> Mapping[str, Any]:
 
 
 def requirements(given: Mapping[str, Any]) -> Iterator[str]:
-    """List every direct requirement of the project, of its extra and of its development."""
+    """List every direct requirement of the project, of its extras and of its development."""
     yield from given["project"]["dependencies"]
-    yield from given["project"]["optional-dependencies"]["data"]
+    for extra in given["project"]["optional-dependencies"].values():
+        yield from extra
     yield from given["dependency-groups"]["dev"]
     yield from given["build-system"]["requires"]
 

@@ -7,7 +7,7 @@ from dtms.domain.actions import Intent
 from dtms.domain.errors import StoreFailed
 from dtms.domain.facts import Fact
 from dtms.domain.trade import State, Trade
-from dtms.ports.store import Controls, Evaluation, Lease, Loaded, Page, Unit
+from dtms.ports.store import Controls, Evaluation, Kept, KeptKind, Lease, Loaded, Page, Unit
 
 ACTIVE = frozenset(State) - {State.CLOSED}
 
@@ -34,6 +34,13 @@ class MemoryStore:
         self._check()
 
     async def close(self) -> None: ...
+
+    async def reopen(self) -> None:
+        self._check()
+
+    async def kept(self, kind: KeptKind, key: str | None = None) -> Sequence[Kept]:
+        self._check()
+        return ()
 
     async def load(self) -> Loaded:
         return Loaded(

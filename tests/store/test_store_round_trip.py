@@ -61,7 +61,8 @@ def test_every_field_of_a_trade_comes_back(memory: SqlStore, value: Trade) -> No
 def _spelt(value: Trade) -> str:
     """Spell a trade out; a set has no order of its own."""
     machines = [m and replace(m, done=frozenset()) for m in (value.machine, value.shadow)]
-    return repr((replace(value, machine=Machine(), shadow=None), machines))
+    plain = replace(value, machine=Machine(), shadow=None, surplus=frozenset())
+    return repr((plain, sorted(value.surplus), machines))
 
 
 @QUICK

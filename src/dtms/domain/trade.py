@@ -1,5 +1,6 @@
 """A trade: a position under defence, that is position + memory + state."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
@@ -161,11 +162,24 @@ class Trade:
     close_price: float | None = None
     realised: float = 0.0
     """Money of the closing deals, in account currency."""
+    moved_to: int | None = None
+    """The position's present ticket when the broker replaced it; its identifier stayed."""
+    surplus: frozenset[int] = frozenset()
+    """Tickets of family positions that are not wanted and are to be closed."""
+    part_left: Decimal | None = None
+    """Lots still to be closed of a part that takes several positions and was begun."""
+    acted_ms: Mapping[str, int] = field(default_factory=dict)
+    """Market time at which each kind of action was last done."""
     version: int = 0
 
     @property
     def state(self) -> State:
         return self.machine.state
+
+    @property
+    def position(self) -> int:
+        """The broker's ticket of the trade's own position, where ``ticket`` is what it was registered under."""
+        return self.moved_to or self.ticket
 
     @property
     def is_active(self) -> bool:

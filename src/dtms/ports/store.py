@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
 from dtms.domain.actions import Intent
 from dtms.domain.facts import Fact, Json
-from dtms.domain.trade import Mode, State, Trade
+from dtms.domain.trade import Mode, Owner, State, Trade
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,40 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Authority:
+    """Under which lease rows are written; a unit is refused when its holder lost it meanwhile."""
+
+    key: str
+    holder: str
+    token: int
+
+
+class KeptKind(StrEnum):
+    """What small durable values there are beside trades, intents and facts."""
+
+    ANSWER = "answer"
+    """What was answered to a request with an idempotency key."""
+    PENDING = "pending"
+    """A registration that waits for the broker to list its position."""
+    PROBE = "probe"
+    """What was found out about a server and account."""
+    WORK = "work"
+    """What background work remembers: backups, archive, audit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A small durable value by kind and key; times are UTC milliseconds of the machine's wall clock."""
+
+    kind: KeptKind
+    key: str
+    body: Mapping[str, Json]
+    at_ms: int
+    expires_ms: int | None = None
+    """From then on it is not answered any more, and is removed in time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Permission:
     """What must still be true in the transaction that commits an intent."""
 
@@ -55,6 +90,8 @@ class Permission:
     states: frozenset[State]
     """States of the trade that permit the action."""
     despite_halt: bool = False
+    owners: frozenset[Owner] | None = None
+    """Owners of the trade that permit the action; None permits any. A disabled trade never permits one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +109,10 @@ class Unit:
     evaluations: Sequence[Evaluation] = ()
     controls: Controls | None = None
     rails: Mapping[str, Json] | None = None
+    keep: Sequence[Kept] = ()
+    """Values to be kept, in place of what the same kind and key had."""
+    forget: Sequence[tuple[KeptKind, str]] = ()
+    authority: Authority | None = None
     permission: Permission | None = None
 
 
@@ -100,7 +141,8 @@ class Page:
 class Store(Protocol):
     """The store. Every method raises ``StoreFailed`` when it cannot read or write.
 
-    ``commit`` raises ``PermissionGone`` when the unit's permission no longer holds, and then writes nothing of it.
+    ``commit`` raises ``PermissionGone`` when the unit's permission or authority no longer holds, and then writes
+    nothing of it. After an error of the store itself nothing is acknowledged before ``reopen``.
     """
 
     async def open(self) -> None:
@@ -113,6 +155,14 @@ class Store(Protocol):
 
     async def close(self) -> None: ...
 
+    async def reopen(self) -> None:
+        """Close what is open, open the file anew and verify it, after the store failed.
+
+        Raises:
+            StoreFailed: when it still cannot be trusted.
+        """
+        ...
+
     async def load(self) -> Loaded: ...
 
     async def commit(self, unit: Unit) -> Sequence[int]:
@@ -121,6 +171,10 @@ class Store(Protocol):
 
     async def next_intent_numbers(self, count: int) -> range:
         """Reserve numbers for intents, durably; never given twice, whatever crashes."""
+        ...
+
+    async def kept(self, kind: KeptKind, key: str | None = None) -> Sequence[Kept]:
+        """Read what is kept of a kind and has not expired, oldest first; with ``key`` that one or none."""
         ...
 
     async def trade(self, ticket: int) -> Trade | None: ...

@@ -12,14 +12,14 @@ from dtms.adapters.store_sql.migrate import migrate
 from dtms.adapters.store_sql.numbers import Numbers, reserve
 from dtms.adapters.store_sql.reader import EvaluationQuery, FactQuery, Reader, TradeQuery
 from dtms.adapters.store_sql.sqlite import SqliteDatabase, path_of
-from dtms.adapters.store_sql.units import apply, prepare
+from dtms.adapters.store_sql.units import Prepared, apply, prepare
 from dtms.adapters.store_sql.writer import Committer, InlineWriter, ThreadWriter, Transaction, Writer
 from dtms.domain.actions import Intent
 from dtms.domain.errors import StoreFailed
 from dtms.domain.facts import Fact
 from dtms.domain.trade import State, Trade
 from dtms.ports.clock import Clock
-from dtms.ports.store import Evaluation, Lease, Loaded, Page, Unit
+from dtms.ports.store import Evaluation, Kept, KeptKind, Lease, Loaded, Page, Unit
 
 T = TypeVar("T")
 
@@ -44,7 +44,8 @@ class SqlStore:
     """Fulfil ``dtms.ports.store.Store``.
 
     ``inline`` commits within the call and uses no threads, for replay and simulation; a database in memory is always
-    inline. ``clock.machine_s`` must be a clock that all processes of the machine share, unless ``world`` brings one.
+    inline. ``after_commit`` hears, on the writer's thread, what each committed transaction wrote. ``clock.machine_s``
+    must be a clock that all processes of the machine share, unless ``world`` brings one.
     """
 
     def __init__(
@@ -55,12 +56,14 @@ class SqlStore:
         inline: bool = False,
         world: LeaseWorld | None = None,
         on_lease: Callable[[LeaseEvent], None] = _unheard,
+        after_commit: Callable[[Sequence[Prepared]], None] | None = None,
     ) -> None:
         self._path = path_of(url)
         self._clock = clock
         self._inline = inline or self._path is None
         self._desk = LeaseDesk(world or this_world(clock.machine_s))
         self._on_lease = on_lease
+        self._after_commit = after_commit
         self._numbers = Numbers()
         self._now: _Open | None = None
 
@@ -73,7 +76,7 @@ class SqlStore:
         """
         database = await self._aside(partial(SqliteDatabase, self._path))
         await self._aside(partial(_make_sound, database))
-        committer = Committer(database)
+        committer = Committer(database, self._after_commit)
         self._now = _Open(
             committer=committer,
             writer=InlineWriter(committer) if self._inline else ThreadWriter(committer),
@@ -96,6 +99,10 @@ class SqlStore:
         """How many transactions were committed since it was opened."""
         return self._opened().committer.commits
 
+    async def reopen(self) -> None:
+        await self.close()
+        await self.open()
+
     async def load(self) -> Loaded:
         return await self._read(self._opened().reader.load)
 
@@ -116,6 +123,9 @@ class SqlStore:
         if given is not None:
             return given
         return self._numbers.give_from(await self._write(partial(reserve, count=count)), count)
+
+    async def kept(self, kind: KeptKind, key: str | None = None) -> Sequence[Kept]:
+        raise NotImplementedError
 
     async def trade(self, ticket: int) -> Trade | None:
         return await self._read(partial(self._opened().reader.trade, ticket))

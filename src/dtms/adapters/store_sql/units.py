@@ -67,6 +67,7 @@ def apply(tx: Transaction, unit: Prepared, desk: LeaseDesk) -> Sequence[int]:
         tx.run(say.put_controls, unit.controls)
     if unit.rails is not None:
         tx.run(say.put_rails, unit.rails)
+    tx.written.append(unit)
     return _add_facts(tx, unit.facts)
 
 

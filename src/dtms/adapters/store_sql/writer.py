@@ -11,7 +11,7 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, cast
 
 from dtms.adapters.store_sql.migrate import require_current
@@ -30,6 +30,8 @@ class Transaction:
 
     cursor: Any
     say: Statements
+    written: list[Any] = field(default_factory=list)
+    """What the works that passed have written, in order; told to whoever listens once it is committed."""
 
     def run(self, statement: Statement, row: Mapping[str, Any]) -> None:
         self.cursor.execute(statement.sql, statement.bind(row))
@@ -71,8 +73,9 @@ class Outcome:
 class Committer:
     """Apply works to the database; used by one thread at a time."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: SqliteDatabase, after_commit: Callable[[Sequence[Any]], None] | None = None) -> None:
         self._database = database
+        self._after_commit = after_commit
         self._say = compile_statements(database.engine.dialect)
         self._connection: Any = None
         self._open: Transaction | None = None
@@ -83,6 +86,7 @@ class Committer:
         batch = list(works)
         try:
             tx = self._ready()
+            tx.written.clear()
             tx.cursor.execute(BEGIN)
             batch.extend(late())
             outcomes = self._run(tx, batch)
@@ -93,6 +97,8 @@ class Committer:
         except StoreFailed as error:
             return _failed(str(error), len(batch))
         self.commits += 1
+        if self._after_commit is not None and tx.written:
+            self._after_commit(tuple(tx.written))
         return outcomes
 
     def close(self) -> None:
@@ -118,7 +124,7 @@ class Committer:
 
     def _attempt(self, tx: Transaction, work: Work, *, whole: bool) -> Outcome:
         """Run one work within a savepoint; ``whole`` when it is alone, and the transaction serves as its savepoint."""
-        execute = tx.cursor.execute
+        execute, before = tx.cursor.execute, len(tx.written)
         if not whole:
             execute("SAVEPOINT work")
         try:
@@ -131,6 +137,7 @@ class Committer:
             if not whole:
                 execute("RELEASE work")
             return Outcome(value)
+        del tx.written[before:]
         if whole:
             execute("ROLLBACK")
             execute(BEGIN)

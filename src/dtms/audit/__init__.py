@@ -1,0 +1,1 @@
+"""The invariants of a protected account, checked over the terminal's books and the store."""

@@ -1,0 +1,1 @@
+"""Finding out what a broker really does, on a demo account first."""
