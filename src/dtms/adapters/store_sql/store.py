@@ -12,8 +12,8 @@ from dtms.adapters.store_sql.migrate import migrate
 from dtms.adapters.store_sql.numbers import Numbers, reserve
 from dtms.adapters.store_sql.reader import EvaluationQuery, FactQuery, Reader, TradeQuery
 from dtms.adapters.store_sql.sqlite import SqliteDatabase, path_of
-from dtms.adapters.store_sql.units import Prepared, apply, prepare
-from dtms.adapters.store_sql.writer import Committer, InlineWriter, ThreadWriter, Transaction, Writer
+from dtms.adapters.store_sql.units import apply, prepare
+from dtms.adapters.store_sql.writer import Committer, Hear, InlineWriter, ThreadWriter, Transaction, Writer
 from dtms.domain.actions import Intent
 from dtms.domain.errors import StoreFailed
 from dtms.domain.facts import Fact
@@ -56,7 +56,7 @@ class SqlStore:
         inline: bool = False,
         world: LeaseWorld | None = None,
         on_lease: Callable[[LeaseEvent], None] = _unheard,
-        after_commit: Callable[[Sequence[Prepared]], None] | None = None,
+        after_commit: Hear | None = None,
     ) -> None:
         self._path = path_of(url)
         self._clock = clock

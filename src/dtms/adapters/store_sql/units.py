@@ -60,14 +60,11 @@ def apply(tx: Transaction, unit: Prepared, desk: LeaseDesk) -> Sequence[int]:
     if unit.create:
         _create(tx, unit.create)
     say = tx.say
-    tx.run_all(say.put_trade, unit.trades)
-    tx.run_all(say.put_intent, unit.intents)
-    tx.run_all(say.add_evaluation, unit.evaluations)
-    if unit.controls is not None:
-        tx.run(say.put_controls, unit.controls)
-    if unit.rails is not None:
-        tx.run(say.put_rails, unit.rails)
-    tx.written.append(unit)
+    tx.put(say.put_trade, "trades", unit.trades)
+    tx.put(say.put_intent, "intents", unit.intents)
+    tx.put(say.add_evaluation, "evaluations", unit.evaluations)
+    tx.put(say.put_controls, "controls", () if unit.controls is None else (unit.controls,))
+    tx.put(say.put_rails, "rails", () if unit.rails is None else (unit.rails,))
     return _add_facts(tx, unit.facts)
 
 
@@ -95,12 +92,12 @@ def _create(tx: Transaction, create: Sequence[Row]) -> None:
     }
     if known:
         raise AlreadyStored(tuple(sorted(known)))
-    tx.run_all(tx.say.put_trade, create)
+    tx.put(tx.say.put_trade, "trades", create)
 
 
 def _add_facts(tx: Transaction, facts: Sequence[Row]) -> Sequence[int]:
     if not facts:
         return ()
     ids = tx.count_up(FACTS, len(facts))
-    tx.run_all(tx.say.add_fact, [{**fact, "id": given} for fact, given in zip(facts, ids, strict=True)])
+    tx.put(tx.say.add_fact, FACTS, [{**fact, "id": given} for fact, given in zip(facts, ids, strict=True)])
     return tuple(ids)

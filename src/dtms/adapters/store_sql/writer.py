@@ -22,6 +22,13 @@ from dtms.domain.errors import AlreadyStored, InvariantBroken, PermissionGone, S
 T = TypeVar("T")
 
 BATCH_MAX = 1024
+CHANGES = "changes"
+"""Counts transactions, so that what hears of them can tell whether it missed one."""
+
+Written = tuple[str, Sequence[Mapping[str, Any]]]
+"""A table's name, and rows as they were written to it."""
+Hear = Callable[[int, Sequence[Written]], None]
+"""Told, on the writer's thread, a committed transaction's number and what it wrote, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +37,8 @@ class Transaction:
 
     cursor: Any
     say: Statements
-    written: list[Any] = field(default_factory=list)
-    """What the works that passed have written, in order; told to whoever listens once it is committed."""
+    written: list[Written] = field(default_factory=list)
+    """What the works that passed have put, in order; told to whoever listens once it is committed."""
 
     def run(self, statement: Statement, row: Mapping[str, Any]) -> None:
         self.cursor.execute(statement.sql, statement.bind(row))
@@ -41,6 +48,12 @@ class Transaction:
             self.run(statement, rows[0])
         elif rows:
             self.cursor.executemany(statement.sql, [statement.bind(row) for row in rows])
+
+    def put(self, statement: Statement, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write rows that are told of when they are committed."""
+        if rows:
+            self.run_all(statement, rows)
+            self.written.append((table, rows))
 
     def first(self, statement: Statement, row: Mapping[str, Any]) -> tuple[Any, ...] | None:
         self.run(statement, row)
@@ -73,7 +86,7 @@ class Outcome:
 class Committer:
     """Apply works to the database; used by one thread at a time."""
 
-    def __init__(self, database: SqliteDatabase, after_commit: Callable[[Sequence[Any]], None] | None = None) -> None:
+    def __init__(self, database: SqliteDatabase, after_commit: Hear | None = None) -> None:
         self._database = database
         self._after_commit = after_commit
         self._say = compile_statements(database.engine.dialect)
@@ -90,6 +103,7 @@ class Committer:
             tx.cursor.execute(BEGIN)
             batch.extend(late())
             outcomes = self._run(tx, batch)
+            number = tx.count_up(CHANGES, 1).start if self._after_commit is not None and tx.written else 0
             tx.cursor.execute("COMMIT")
         except DriverError as error:
             self._recover(error)
@@ -98,7 +112,7 @@ class Committer:
             return _failed(str(error), len(batch))
         self.commits += 1
         if self._after_commit is not None and tx.written:
-            self._after_commit(tuple(tx.written))
+            self._after_commit(number, tuple(tx.written))
         return outcomes
 
     def close(self) -> None:
