@@ -96,7 +96,9 @@ def test_a_configuration_is_read_from_a_file_with_paths_beside_it(tmp_path: Path
     [
         ({"speed": 3}, "speed"),
         ({"account": {"money": 3}}, "money"),
-        ({"account": {"margin_mode": 0}}, "margin_mode"),
+        ({"account": {"margin_mode": 3}}, "margin_mode"),
+        ({"manners": {"comment_mode": "x"}}, "comment_mode"),
+        ({"manners": {"colour": "x"}}, "colour"),
         ({"symbols": [{"name": "EURUSD", "recording": "x", "colour": 1}]}, "colour"),
         ({"symbols": [{"name": "EURUSD"}]}, "recording"),
         ({"symbols": [{"name": "NOSUCH", "recording": "x"}]}, "like"),

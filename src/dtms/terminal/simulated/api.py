@@ -44,7 +44,7 @@ def build_world(config: SimConfig) -> World:
     """Load the recordings and lay out the world; LookupError when a symbol's money cannot be converted."""
     clock = ServerClock(config.server_clock)
     feeds = {s.spec.name: Feed(load_recording(s.recording), s.spec, clock) for s in config.symbols}
-    world = World(config.account, feeds, clock, config.start_ms)
+    world = World(config.account, feeds, clock, config.start_ms, config.manners)
     for spec in world.specs.values():
         for currency in (spec.currency_profit, spec.currency_base):
             if currency != config.account.currency and (

@@ -1,7 +1,7 @@
 """What a simulated terminal is made of, and reading it from JSON.
 
     {"start": "2017-10-02T07:00Z", "rate": 60, "server_clock": "new_york+7",
-     "account": {"balance": 25000},
+     "account": {"balance": 25000}, "manners": {"comment_mode": "truncate_16"},
      "symbols": [{"name": "EURUSD.m", "like": "EURUSD", "recording": "eurusd.csv.gz", "stops_level_points": 20}],
      "actors": [{"at": "2017-10-02T08:00Z", "kind": "open", "name": "a", "symbol": "EURUSD.m", "side": "BUY",
                  "lots": 0.1, "sl": {"atr": 3}}]}
@@ -21,10 +21,15 @@ from dtms.terminal.simulated.actors import Act, Kind, Level, Unit
 from dtms.terminal.simulated.constants import MT5
 from dtms.terminal.simulated.recording import parse_time_ms
 from dtms.terminal.simulated.records import Reason
-from dtms.terminal.simulated.spec import BUILT_IN, AccountSpec, SymbolSpec
+from dtms.terminal.simulated.spec import BUILT_IN, AccountSpec, Manners, SymbolSpec
 
 SHIPPED = Path(__file__).parents[2] / "recordings"
 Spec = TypeVar("Spec", SymbolSpec, AccountSpec)
+MARGIN_MODES = (
+    MT5.ACCOUNT_MARGIN_MODE_RETAIL_NETTING,
+    MT5.ACCOUNT_MARGIN_MODE_EXCHANGE,
+    MT5.ACCOUNT_MARGIN_MODE_RETAIL_HEDGING,
+)
 DEFAULT_SERVER_CLOCK = "new_york+7"
 
 
@@ -57,6 +62,7 @@ class SimConfig:
     rate: float = 1.0
     server_clock: str = DEFAULT_SERVER_CLOCK
     account: AccountSpec = field(default_factory=AccountSpec)
+    manners: Manners = field(default_factory=Manners)
     actors: tuple[Act, ...] = ()
     journal: Path | None = None
     while_down: WhileDown = WhileDown.PAUSES
@@ -71,21 +77,32 @@ def load_config(source: Path | str | Mapping[str, Any], base: Path | None = None
 
 
 def _config(given: dict[str, Any], base: Path) -> SimConfig:
-    known = {"start", "rate", "server_clock", "account", "symbols", "actors", "journal", "while_down"}
+    known = {"start", "rate", "server_clock", "account", "manners", "symbols", "actors", "journal", "while_down"}
     _refuse_unknown("configuration", given, known)
     account = _make(AccountSpec(), given.get("account", {}), "account")
-    if account.margin_mode != MT5.ACCOUNT_MARGIN_MODE_RETAIL_HEDGING:
-        raise ConfigError("account.margin_mode: only 2 (hedging) is simulated")
+    if account.margin_mode not in MARGIN_MODES:
+        raise ConfigError("account.margin_mode: 0 (netting), 1 (exchange) or 2 (hedging)")
     return SimConfig(
         symbols=tuple(_symbol(entry, base) for entry in given["symbols"]),
         start_ms=parse_time_ms(given["start"]),
         rate=float(given.get("rate", 1.0)),
         server_clock=given.get("server_clock", DEFAULT_SERVER_CLOCK),
         account=account,
+        manners=_manners(given.get("manners", {})),
         actors=tuple(_act(entry) for entry in given.get("actors", ())),
         journal=base / given["journal"] if given.get("journal") else None,
         while_down=WhileDown(given.get("while_down", WhileDown.PAUSES)),
     )
+
+
+def _manners(given: Mapping[str, Any]) -> Manners:
+    made = Manners()
+    for name, value in given.items():
+        try:
+            setattr(made, name, value)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ConfigError(f"manners.{name}: {error}") from error
+    return made
 
 
 def _symbol(entry: Mapping[str, Any], base: Path) -> SymbolConfig:

@@ -1,7 +1,7 @@
 """The simulated world at one moment: the symbols' markets, the books, and the money that positions are worth."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dtms.terminal.simulated.constants import MT5
 from dtms.terminal.simulated.feed import Feed, Quote
@@ -10,9 +10,10 @@ from dtms.terminal.simulated.ledger import Ledger
 from dtms.terminal.simulated.records import BUY, SELL, Position
 from dtms.terminal.simulated.series import Series
 from dtms.terminal.simulated.server_time import ServerClock
-from dtms.terminal.simulated.spec import AccountSpec, Switches, SymbolSpec
+from dtms.terminal.simulated.spec import AccountSpec, Manners, Switches, SymbolSpec
 
 FOREX = MT5.SYMBOL_CALC_MODE_FOREX
+ORDINARY = Manners()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,14 @@ class Held:
 class World:
     """Hold the market and the books; `now_ms` is the moment up to which the market has been played."""
 
-    def __init__(self, account: AccountSpec, feeds: Mapping[str, Feed], clock: ServerClock, now_ms: int) -> None:
+    def __init__(
+        self,
+        account: AccountSpec,
+        feeds: Mapping[str, Feed],
+        clock: ServerClock,
+        now_ms: int,
+        manners: Manners = ORDINARY,
+    ) -> None:
         self.account = account
         self.clock = clock
         self.feeds = dict(feeds)
@@ -35,6 +43,7 @@ class World:
         self.series = {name: Series(feed, clock) for name, feed in feeds.items()}
         self.ledger = Ledger()
         self.switches = Switches()
+        self.manners = replace(manners)
         self.now_ms = now_ms
         self._quotes: dict[str, tuple[Quote | None, int, int]] = {}
         self._held: dict[str, tuple[object, Held]] = {}
