@@ -5,7 +5,7 @@ Ticks are made in blocks of four days when they are first needed, and a few bloc
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -50,6 +50,7 @@ class Feed:
         self._clock = clock
         self._salt = symbol_salt(str(recording.about.get("symbol", spec.name)))
         self._blocks: OrderedDict[int, TickBlock] = OrderedDict()
+        self._widenings = [(0, spec.spread_factor)] if spec.spread_factor > 1 else []
         self._ticks = recording if isinstance(recording, TickRecording) else None
         if isinstance(recording, BarRecording):
             self.minutes = recording.minutes
@@ -128,11 +129,24 @@ class Feed:
         if kept is not None:
             self._blocks.move_to_end(number)
             return kept
-        made = self._make_block(number)
+        made = self._widened(self._make_block(number))
         self._blocks[number] = made
         if len(self._blocks) > BLOCKS_KEPT:
             self._blocks.popitem(last=False)
         return made
+
+    def widen(self, after_ms: int, factor: int) -> None:
+        """Multiply the spread of every tick after a moment, until the next such change."""
+        self._widenings.append((after_ms, factor))
+        self._blocks.clear()
+
+    def _widened(self, block: TickBlock) -> TickBlock:
+        if not self._widenings:
+            return block
+        factors = np.ones(len(block.ms), dtype=np.int64)
+        for after_ms, factor in self._widenings:
+            factors[np.searchsorted(block.ms, after_ms, side="right") :] = factor
+        return replace(block, ask=block.bid + (block.ask - block.bid) * factors)
 
     def _make_block(self, number: int) -> TickBlock:
         begin, end = number * BLOCK_MS, (number + 1) * BLOCK_MS

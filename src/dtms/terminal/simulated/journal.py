@@ -19,10 +19,11 @@ from dtms.terminal.simulated.records import (
     Position,
     RequestNote,
     Selection,
+    Setting,
 )
 
 KINDS: dict[str, Callable[..., Change]] = {
-    kind.__name__: kind for kind in (Position, Order, Deal, LevelChange, RequestNote, Selection, Acted)
+    kind.__name__: kind for kind in (Position, Order, Deal, LevelChange, RequestNote, Selection, Acted, Setting)
 }
 
 

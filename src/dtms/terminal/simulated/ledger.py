@@ -14,6 +14,7 @@ from dtms.terminal.simulated.records import (
     Position,
     RequestNote,
     Selection,
+    Setting,
 )
 
 FIRST_TICKET = 100_001
@@ -23,7 +24,8 @@ FIRST_DEAL = 500_001
 class Ledger:
     """Hold positions, orders, deals and everything that was asked, in the order it happened."""
 
-    def __init__(self) -> None:
+    def __init__(self, put: Callable[[Setting], None] | None = None) -> None:
+        """Start empty; `put` lets a setting take effect wherever the books are filled from."""
         self.positions: dict[int, Position] = {}
         self._by_symbol: defaultdict[str, dict[int, Position]] = defaultdict(dict)
         self.orders: dict[int, Order] = {}
@@ -35,6 +37,8 @@ class Ledger:
         self.acted: dict[int, Acted] = {}
         self.balance_cents = 0
         self.changes = 0
+        self.money = 0
+        """How often something changed that money depends on."""
         self.versions: defaultdict[str, int] = defaultdict(int)
         self.unwritten: list[Change] = []
         self._next_ticket, self._next_deal, self._next_request = FIRST_TICKET, FIRST_DEAL, 1
@@ -46,6 +50,7 @@ class Ledger:
             RequestNote: self._note_request,
             Selection: self._select,
             Acted: self._note_act,
+            Setting: put or (lambda _: None),
         }
 
     def apply(self, change: Change) -> None:
@@ -78,9 +83,16 @@ class Ledger:
         """Give the open positions of a symbol, oldest first."""
         return list(self._by_symbol[symbol].values())
 
+    def identified(self, identifier: int) -> Position | None:
+        """Give the open position that has an identifier, whatever its ticket is by now."""
+        kept = self.positions.get(identifier)
+        if kept is not None and kept.identifier == identifier:
+            return kept
+        return next((position for position in self.positions.values() if position.identifier == identifier), None)
+
     def orders_of(self, symbol: str) -> list[Order]:
-        """Give the live pending orders of a symbol, oldest first."""
-        return [order for order in self.orders.values() if order.symbol == symbol]
+        """Give the live pending orders of a symbol that wait for a price, oldest first."""
+        return [order for order in self.orders.values() if order.symbol == symbol and not order.due_ms]
 
     def busy_symbols(self) -> Iterator[str]:
         """Give the symbols that have positions or pending orders, once each."""
@@ -89,6 +101,10 @@ class Ledger:
 
     def _put_position(self, position: Position) -> None:
         self.versions[position.symbol] += 1
+        self._next_ticket = max(self._next_ticket, position.ticket + 1)
+        before = self.positions.get(position.ticket)
+        if before is None or _worth(before) != _worth(position):
+            self.money += 1
         if position.units:
             self.positions[position.ticket] = self._by_symbol[position.symbol][position.ticket] = position
         else:
@@ -107,6 +123,7 @@ class Ledger:
     def _add_deal(self, deal: Deal) -> None:
         self._next_deal = max(self._next_deal, deal.ticket + 1)
         self.deals.append(deal)
+        self.money += 1
         self.balance_cents += deal.profit_cents + deal.swap_cents + deal.commission_cents
 
     def _note_request(self, note: RequestNote) -> None:
@@ -118,3 +135,8 @@ class Ledger:
 
     def _note_act(self, acted: Acted) -> None:
         self.acted[acted.index] = acted
+
+
+def _worth(position: Position) -> tuple[int, ...]:
+    """Give what a position's money depends on, prices of the market apart."""
+    return position.type, position.units, position.open_points, position.open_sub, position.swap_cents

@@ -23,11 +23,16 @@ class Reason(IntEnum):
     SL = MT5.DEAL_REASON_SL
     TP = MT5.DEAL_REASON_TP
     SO = MT5.DEAL_REASON_SO
+    ROLLOVER = MT5.DEAL_REASON_ROLLOVER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """An open position; one with no units left is closed. A stop or target of 0 is none."""
+    """An open position; one with no units left is closed. A stop or target of 0 is none.
+
+    The opening price of a position that grew is a mean, which need not be a whole number of points: `open_sub` is
+    what it has beyond them, in 1e-8 points. The ticket may change, the identifier never does.
+    """
 
     ticket: int
     identifier: int
@@ -43,11 +48,16 @@ class Position:
     opened_ms: int
     updated_ms: int
     swap_cents: int = 0
+    open_sub: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """An order; live while its state is one of LIVE_STATES, history afterwards."""
+    """An order; live while its state is one of LIVE_STATES, history afterwards.
+
+    A market order that was not filled at once is live until `due_ms`, when more of it is filled; one that `closes`
+    reduces the position of its `position_id`, and no other.
+    """
 
     ticket: int
     symbol: str
@@ -69,6 +79,8 @@ class Order:
     expires_ms: int = 0
     position_id: int = 0
     position_by_id: int = 0
+    due_ms: int = 0
+    closes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,4 +152,13 @@ class Acted:
     retcode: int
 
 
-Change = Position | Order | Deal | LevelChange | RequestNote | Selection | Acted
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """A condition that was changed while running, by its dotted name."""
+
+    name: str
+    value: Any
+    ms: int
+
+
+Change = Setting | Position | Order | Deal | LevelChange | RequestNote | Selection | Acted

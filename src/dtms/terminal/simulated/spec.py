@@ -3,6 +3,7 @@
 The built-in conditions are those of an ordinary retail broker; a configuration overrides any of them.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
@@ -13,6 +14,23 @@ FILLING_FOK, FILLING_IOC, FILLING_BOC = 1, 2, 4
 ORDERS_ALL, EXPIRATIONS_ALL = 127, 15
 WEEKDAYS_TRIPLE_WEDNESDAY = (0, 1, 1, 3, 1, 1, 0)
 EVERY_DAY = (1, 1, 1, 1, 1, 1, 1)
+# Swap is not charged, charged in points, or taken by closing and re-opening the position at the night.
+SWAP_MODES = (
+    MT5.SYMBOL_SWAP_MODE_DISABLED,
+    MT5.SYMBOL_SWAP_MODE_POINTS,
+    MT5.SYMBOL_SWAP_MODE_REOPEN_CURRENT,
+    MT5.SYMBOL_SWAP_MODE_REOPEN_BID,
+)
+
+
+def at_least(default: Any, least: float) -> Any:
+    """Make a field whose value may not fall below a bound."""
+    return field(default=default, metadata={"least": least})
+
+
+def one_of(default: Any, values: Collection[int]) -> Any:
+    """Make a field whose value is one of these."""
+    return field(default=default, metadata={"values": values})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,24 +46,29 @@ class SymbolSpec:
     currency_base: str
     currency_profit: str
     calc_mode: int = MT5.SYMBOL_CALC_MODE_FOREX
-    margin_factor: int = 1
-    volume_min_lots: float = 0.01
-    volume_max_lots: float = 100.0
-    volume_step_lots: float = 0.01
-    volume_limit_lots: float = 0.0
-    stops_level_points: int = 0
-    freeze_level_points: int = 0
+    margin_factor: int = at_least(1, 1)
+    # Units of the contract that are charged for a lot held both ways; None for half a contract.
+    margin_hedged_units: int | None = None
+    margin_hedged_use_leg: bool = False
+    volume_min_lots: float = at_least(0.01, 1e-8)
+    volume_max_lots: float = at_least(100.0, 1e-8)
+    volume_step_lots: float = at_least(0.01, 1e-8)
+    volume_limit_lots: float = at_least(0.0, 0)
+    stops_level_points: int = at_least(0, 0)
+    freeze_level_points: int = at_least(0, 0)
     typical_spread_points: int
     wide_spread_factor: int = 4
-    commission_per_lot: float = 0.0
+    spread_factor: int = at_least(1, 1)
+    commission_per_lot: float = at_least(0.0, 0)
+    swap_mode: int = one_of(MT5.SYMBOL_SWAP_MODE_POINTS, SWAP_MODES)
     swap_long_points: float = 0.0
     swap_short_points: float = 0.0
     swap_day_factors: tuple[int, ...] = WEEKDAYS_TRIPLE_WEDNESDAY
-    filling_mask: int = FILLING_FOK | FILLING_IOC
-    expiration_mask: int = EXPIRATIONS_ALL
-    order_mask: int = ORDERS_ALL
-    exemode: int = MT5.SYMBOL_TRADE_EXECUTION_MARKET
-    trade_mode: int = MT5.SYMBOL_TRADE_MODE_FULL
+    filling_mask: int = one_of(FILLING_FOK | FILLING_IOC, range(8))
+    expiration_mask: int = one_of(EXPIRATIONS_ALL, range(16))
+    order_mask: int = one_of(ORDERS_ALL, range(128))
+    exemode: int = one_of(MT5.SYMBOL_TRADE_EXECUTION_MARKET, range(4))
+    trade_mode: int = one_of(MT5.SYMBOL_TRADE_MODE_FULL, range(5))
 
     @property
     def scale(self) -> int:
@@ -73,6 +96,10 @@ class AccountSpec:
     limit_orders: int = 200
     margin_call_percent: float = 100.0
     stop_out_percent: float = 50.0
+    margin_so_mode: int = MT5.ACCOUNT_STOPOUT_MODE_PERCENT
+    # In force instead of the percentages where the mode is MONEY.
+    margin_call_money: float = 0.0
+    stop_out_money: float = 0.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -142,11 +169,6 @@ class MarginCheck(StrEnum):
     AFTER = "after"
 
 
-def at_least(default: Any, least: float) -> Any:
-    """Make a field whose value may not fall below a bound."""
-    return field(default=default, metadata={"least": least})
-
-
 @dataclass(slots=True, kw_only=True)
 class Manners:
     """How brokers differ where the interface does not tell; may be changed while the terminal runs.
@@ -206,6 +228,9 @@ def checked(kind: type, name: str, value: object) -> object:
     least: float | None = known[name].metadata.get("least")
     if least is not None and isinstance(made, int | float) and not (least <= made < float("inf")):
         raise ValueError(f"{name} must be at least {least} and finite, not {value!r}")
+    values = known[name].metadata.get("values")
+    if values is not None and made not in values:
+        raise ValueError(f"{name} must be one of {', '.join(map(str, values))}, not {value!r}")
     return made
 
 

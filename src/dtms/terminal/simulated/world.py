@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from dtms.terminal.simulated import conditions
 from dtms.terminal.simulated.constants import MT5
 from dtms.terminal.simulated.feed import Feed, Quote
 from dtms.terminal.simulated.grid import LOT_UNITS, divide, to_cents
 from dtms.terminal.simulated.ledger import Ledger
-from dtms.terminal.simulated.records import BUY, SELL, Position
+from dtms.terminal.simulated.records import BUY, SELL, Position, Setting
 from dtms.terminal.simulated.series import Series
 from dtms.terminal.simulated.server_time import ServerClock
 from dtms.terminal.simulated.spec import AccountSpec, Manners, Switches, SymbolSpec
@@ -41,7 +42,7 @@ class World:
         self.feeds = dict(feeds)
         self.specs: dict[str, SymbolSpec] = {name: feed.spec for name, feed in feeds.items()}
         self.series = {name: Series(feed, clock) for name, feed in feeds.items()}
-        self.ledger = Ledger()
+        self.ledger = Ledger(lambda setting: conditions.put(self, setting))
         self.switches = Switches()
         self.manners = replace(manners)
         self.now_ms = now_ms
@@ -56,6 +57,10 @@ class World:
             quote, until_ms = self.feeds[symbol].quote_until(self.now_ms)
             known = self._quotes[symbol] = (quote, self.now_ms, until_ms)
         return known[0]
+
+    def set(self, name: str, value: object) -> None:
+        """Change a condition by its dotted name, from now on; ValueError when there is no such name or value."""
+        self.ledger.apply(Setting(name=name, value=conditions.judged(self.specs, name, value), ms=self.now_ms))
 
     def trade_mode(self, spec: SymbolSpec) -> int:
         """Give the symbol's trade mode, which may have been changed while running."""
