@@ -35,6 +35,8 @@ class FactKind(StrEnum):
     CYCLE_FAILED = "cycle_failed"
     LOOP_RESTARTED = "loop_restarted"
     SETTINGS_CHANGED = "settings_changed"
+    STORE_REBUILT = "store_rebuilt"
+    CHORE_FAILED = "chore_failed"
     STARTED = "started"
     STOPPED = "stopped"
 

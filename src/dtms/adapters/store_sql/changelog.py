@@ -1,0 +1,205 @@
+"""The change log: what was committed since the last backup, row by row, in a second file.
+
+Each line is a digest and a JSON object: the transaction's number and the rows as they were written. The digest covers
+the line before it, so that a torn or changed line ends what is believed. A line is written after its transaction was
+committed: the log may miss the newest, and never holds what the store has not. Where numbers have a gap, a new segment
+is begun, and a backup is due.
+"""
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from dtms.adapters.store_sql.codec import dump_json
+from dtms.adapters.store_sql.writer import Written
+
+OWNER_ONLY = 0o600
+PREFIX = "changes-"
+DIGEST_BYTES = 16
+_FIRST = b"dtms change log"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One committed transaction: its number, and rows by table in the order in which they were written."""
+
+    number: int
+    written: Sequence[tuple[str, Sequence[Mapping[str, Any]]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A file of consecutive changes; it begins after the number in its name."""
+
+    path: Path
+    after: int
+
+
+def segments(folder: Path) -> list[Segment]:
+    """List the segments of a folder, oldest first."""
+    named = ((path, path.stem.removeprefix(PREFIX)) for path in folder.glob(f"{PREFIX}*.jsonl"))
+    return sorted((Segment(path, int(text)) for path, text in named if text.isdigit()), key=lambda s: s.after)
+
+
+def changes(folder: Path, after: int) -> Iterator[Change]:
+    """Yield the consecutive changes after a number; the first that is missing or not sound ends them."""
+    for segment in segments(folder):
+        for change, _ in _read(segment):
+            if change.number <= after:
+                continue
+            if change.number != after + 1:
+                return
+            after = change.number
+            yield change
+
+
+def last_number(folder: Path) -> int | None:
+    """Return the number of the newest sound change; None when there is no log."""
+    found = segments(folder)
+    if not found:
+        return None
+    newest = found[-1]
+    return max((change.number for change, _ in _read(newest)), default=newest.after)
+
+
+def _read(segment: Segment) -> Iterator[tuple[Change, int]]:
+    """Yield the sound lines of a segment, and the length of the file up to each one's end."""
+    digest, length, number = _seed(segment.after), 0, segment.after
+    with segment.path.open("rb") as lines:
+        for line in lines:
+            told, _, body = line.partition(b" ")
+            digest = _digest(digest, body)
+            if not line.endswith(b"\n") or told != digest:
+                return
+            change = _change(body)
+            if change.number != number + 1:
+                return
+            number, length = change.number, length + len(line)
+            yield change, length
+
+
+def _change(body: bytes) -> Change:
+    plain = json.loads(body)
+    return Change(plain["n"], [(table, rows) for table, rows in plain["w"]])
+
+
+def _seed(after: int) -> bytes:
+    return _digest(_FIRST, str(after).encode())
+
+
+def _digest(before: bytes, body: bytes) -> bytes:
+    return blake2b(before + body, digest_size=DIGEST_BYTES).hexdigest().encode()
+
+
+class ChangeLog:
+    """Append changes as they are committed.
+
+    ``hear`` is called by the store's writer, ``sync`` and ``begin_segment`` by whoever keeps the store. A log that
+    cannot be written disturbs no commit: it says so in ``failure`` and is silent until a new segment is begun.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.failure: str | None = None
+        self._file: BinaryIO | None = None
+        self._digest = b""
+        self._number = 0
+        self._is_dirty = False
+        self._lock = threading.Lock()
+
+    def open(self, number: int) -> bool:
+        """Go on where the store is; False when the log misses some of its changes, and a backup is due."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        found = segments(self.folder)
+        with self._lock:
+            self.failure = None
+            if found and self._resume(found[-1], number):
+                return True
+            self._begin(number)
+        return number == 0
+
+    def hear(self, number: int, written: Sequence[Written]) -> None:
+        """Write one committed transaction down."""
+        with self._lock:
+            if self._file is None:
+                return
+            if number != self._number + 1:
+                self._fail(f"change {self._number + 1} was not heard of")
+                return
+            body = dump_json({"n": number, "w": written}).encode() + b"\n"
+            self._digest = _digest(self._digest, body)
+            self._number = number
+            line = self._digest + b" " + body
+            try:
+                if self._file.write(line) != len(line):
+                    self._fail("it cannot be written: the disk is full")
+            except OSError as error:
+                self._fail(f"it cannot be written: {error.strerror}")
+            self._is_dirty = True
+
+    def sync(self) -> None:
+        """Bring what was written to the disk."""
+        with self._lock:
+            file, dirty, self._is_dirty = self._file, self._is_dirty, False
+            if file is None or not dirty:
+                return
+            copy = os.dup(file.fileno())
+        try:
+            os.fsync(copy)
+        except OSError as error:
+            with self._lock:
+                self._fail(f"it cannot be synchronised: {error.strerror}")
+        finally:
+            os.close(copy)
+
+    def begin_segment(self, number: Callable[[], int]) -> None:
+        """Begin a new file, at the number of the store that ``number`` reads when nothing is being written here."""
+        with self._lock:
+            self.failure = None
+            self._begin(self._number if self._file is not None else number())
+
+    def close(self) -> None:
+        self.sync()
+        with self._lock:
+            self._close()
+
+    def _resume(self, segment: Segment, number: int) -> bool:
+        last, length = segment.after, 0
+        digest = _seed(segment.after)
+        with segment.path.open("rb") as lines:
+            for change, end in _read(segment):
+                line = lines.read(end - length)
+                digest, last, length = line.partition(b" ")[0], change.number, end
+        if last != number:
+            return False
+        self._file = segment.path.open("r+b", buffering=0)
+        self._file.truncate(length)
+        self._file.seek(length)
+        self._digest, self._number = digest, last
+        return True
+
+    def _begin(self, number: int) -> None:
+        self._close()
+        path = self.folder / f"{PREFIX}{number:012d}.jsonl"
+        try:
+            if path.exists():  # whatever it holds was not gone on with, and is not thrown away
+                path.replace(path.with_suffix(".set-aside"))
+            self._file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY), "wb", buffering=0)
+        except OSError as error:
+            self._fail(f"it cannot be made: {error.strerror}")
+            return
+        self._digest, self._number = _seed(number), number
+
+    def _fail(self, why: str) -> None:
+        self.failure = why
+        self._close()
+
+    def _close(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
