@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from tests.decide.builders import HEDGE, READD, TICKET, account, instrument, position, sight, tick, trade
 
+from dtms.decide.capabilities import Learned
 from dtms.decide.defence import Impossible, Plan, Planned, Sight, breakeven_price, plan, restored_stop
 from dtms.decide.trade_state import Move
 from dtms.domain.account import MarginMode
@@ -225,7 +226,7 @@ def test_where_a_hedge_is_not_possible(side: Side) -> None:
             {"account": account(margin_mode=MarginMode.NETTING)},
             {"account": account(margin_mode=MarginMode.EXCHANGE)},
             {"account": account(fifo_close=True)},
-            {"hedge_prohibited": "the account prohibits hedging"},
+            {"learned": Learned(no_hedging=True)},
         ],
         "trade_mode": [
             {"instrument": instrument(trade_mode=mode)} for mode in (TradeMode.CLOSE_ONLY, TradeMode.DISABLED, shut)

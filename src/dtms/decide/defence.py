@@ -5,12 +5,14 @@ no more is closed than is open; no second live hedge; no re-add without a stop o
 broker's present positions are what sizes are taken from, not what the trade remembers.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import takewhile
 
+from dtms.decide.capabilities import NOTHING_LEARNED, Learned, closes_in_order, hedging_refused
 from dtms.decide.trade_state import Move
-from dtms.domain.account import Account, MarginMode
+from dtms.domain.account import Account
 from dtms.domain.actions import Action, ActionKind, ClosePosition, MoveStop, OpenPosition
 from dtms.domain.market import Instrument, Side, Tick, TradeMode
 from dtms.domain.position import Position
@@ -37,14 +39,34 @@ class Sight:
     """Lots still to be closed of a part whose closing was begun; None when none was."""
     cost_money: float = 0.0
     """Commission, fees and swap so far of the trade's own position, in account currency, negative when paid."""
-    hedge_prohibited: str | None = None
-    """What was learned from refusals: why this account or symbol cannot hedge."""
+    learned: Learned = NOTHING_LEARNED
+    """What refusals taught of the account and the symbol."""
+    symbol_order: tuple[int, ...] = ()
+    """Tickets of every position of the symbol on the account, oldest first, this family's or not."""
 
     @property
     def side_positions(self) -> tuple[Position, ...]:
         """Every position on the trade's side, its own first."""
         own = () if self.own is None else (self.own,)
         return (*own, *self.readds)
+
+    @property
+    def in_closing_order(self) -> tuple[Position, ...]:
+        """The trade's side as a part is taken from it: re-added positions first.
+
+        Where the account closes first in, first out: the oldest first, up to where an older position of somebody
+        else's stands before the next.
+        """
+        own = () if self.own is None else (self.own,)
+        return self.closable((*self.readds, *own))
+
+    def closable(self, positions: Sequence[Position]) -> tuple[Position, ...]:
+        """Return those of the family's positions that the account lets one close, in the order in which it does."""
+        if not closes_in_order(self.account, self.learned):
+            return tuple(positions)
+        by_ticket = {p.ticket: p for p in positions}
+        first = takewhile(by_ticket.__contains__, self.symbol_order)
+        return tuple(by_ticket[ticket] for ticket in first)
 
     @property
     def clearance(self) -> float:
@@ -144,8 +166,10 @@ def _move_stops(sight: Sight, kind: ActionKind, stop: float) -> Planned:
 
 def close_part(sight: Sight) -> Planned:
     """Close a share of what remains, re-added positions first."""
-    positions = (*sight.readds, *(() if sight.own is None else (sight.own,)))
-    total = sum((p.volume for p in positions), ZERO)
+    positions = sight.in_closing_order
+    if not positions and sight.side_positions:
+        return _out_of_order(sight)
+    total = sum((p.volume for p in sight.side_positions), ZERO)
     if sight.part_left is not None:
         return Plan(
             tuple(_taken(positions, sight.part_left, sight.instrument)), note="the rest of it is closed already"
@@ -161,6 +185,12 @@ def close_part(sight: Sight) -> Planned:
     return Impossible(
         "minimum_lot", f"{share} is not a part that {sight.trade.symbol} can close and leave the rest valid"
     )
+
+
+def _out_of_order(sight: Sight) -> Impossible:
+    first = next(iter(sight.symbol_order), None)
+    told = f"the account closes first in, first out, and position {first} of {sight.trade.symbol} is older"
+    return Impossible("fifo", told)
 
 
 def _taken(positions: Sequence[Position], part: Decimal, instrument: Instrument) -> list[ClosePosition]:
@@ -193,15 +223,25 @@ def _close(position: Position, kind: ActionKind, volume: Decimal) -> ClosePositi
 
 def close_hedge(sight: Sight) -> Planned:
     """Close every position of the hedge."""
-    actions = tuple(_close(p, ActionKind.CLOSE_HEDGE, p.volume) for p in sight.hedges)
+    closable = sight.closable(sight.hedges)
+    if sight.hedges and not closable:
+        return _out_of_order(sight)
+    actions = tuple(_close(p, ActionKind.CLOSE_HEDGE, p.volume) for p in closable)
     return Plan(actions, note="" if actions else "the hedge is gone already")
 
 
 def close_all(sight: Sight) -> Planned:
     """Close the family, the trade's own position first."""
-    side = tuple(_close(p, ActionKind.CLOSE, p.volume) for p in sight.side_positions)
-    actions = (*side, *(_close(p, ActionKind.CLOSE_HEDGE, p.volume) for p in sight.hedges))
+    family = (*sight.side_positions, *sight.hedges)
+    closable = sight.closable(family)
+    if family and not closable:
+        return _out_of_order(sight)
+    actions = tuple(_close(p, _closing_kind(sight, p), p.volume) for p in closable)
     return Plan(actions, note="" if actions else "nothing is open any more")
+
+
+def _closing_kind(sight: Sight, position: Position) -> ActionKind:
+    return ActionKind.CLOSE_HEDGE if position in sight.hedges else ActionKind.CLOSE
 
 
 def closed_members(sight: Sight, tickets: Collection[int]) -> Planned:
@@ -239,20 +279,22 @@ def _cannot_hedge(sight: Sight) -> Impossible | None:
         (sight.protection.hedge == "close", "protection.hedge", "configured to close instead of hedging"),
         (bool(sight.hedges), "one_hedge", "a hedge is open already"),
         (machine.hedges >= sight.protection.hedges_max, "hedges_max", f"{machine.hedges} hedges in this trade's life"),
-        (sight.account.margin_mode is not MarginMode.HEDGING, "account", f"a {sight.account.margin_mode} account"),
-        (sight.account.fifo_close, "account", "the account closes first in, first out"),
-        (sight.hedge_prohibited is not None, "account", sight.hedge_prohibited or ""),
+        ((prohibited := hedging_refused(sight.account, sight.learned)) is not None, "account", prohibited or ""),
         (trade.reduce_only, "unresolved_intent", "an earlier request is still unresolved"),
-        *_closed_to(sight.instrument, trade.side.opposite),
+        *_closed_to(sight, trade.side.opposite),
     )
     return next((Impossible(rule, reason) for holds, rule, reason in checks if holds), None)
 
 
-def _closed_to(instrument: Instrument, side: Side) -> tuple[tuple[bool, str, str], ...]:
+def _closed_to(sight: Sight, side: Side) -> tuple[tuple[bool, str, str], ...]:
+    """Whether no position of a side may be opened: by the symbol's description, and by what refusals taught."""
     shut = {TradeMode.DISABLED, TradeMode.CLOSE_ONLY}
     shut.add(TradeMode.LONG_ONLY if side is Side.SHORT else TradeMode.SHORT_ONLY)
-    mode = instrument.trade_mode
-    return ((mode in shut, "trade_mode", f"{instrument.symbol} is {mode.value.replace('_', ' ')}"),)
+    mode, told = sight.instrument.trade_mode, sight.learned.closed_to(sight.instrument.symbol, side)
+    return (
+        (mode in shut, "trade_mode", f"{sight.instrument.symbol} is {mode.value.replace('_', ' ')}"),
+        (told is not None, "trade_mode", told or ""),
+    )
 
 
 def readd(sight: Sight) -> Planned:
@@ -266,7 +308,7 @@ def readd(sight: Sight) -> Planned:
         return Impossible("no_stop", "the trade has no stop to re-add with")
     if (sight.tick.closing(trade.side) - own.stop) * trade.side.sign < sight.clearance:
         return Impossible("stop_too_near", f"the stop {own.stop:.10g} is too near to the market")
-    for holds, rule, reason in _closed_to(sight.instrument, trade.side):
+    for holds, rule, reason in _closed_to(sight, trade.side):
         if holds:
             return Impossible(rule, reason)
     return _sized_readd(sight, own)
@@ -307,6 +349,12 @@ _PLANNERS: dict[Move, Callable[[Sight], Planned]] = {
     Move.CLOSE_ALL: close_all,
     Move.CLOSE_REST: close_all,
 }
+
+
+def by_age(positions: Iterable[Position], symbol: str) -> tuple[int, ...]:
+    """Return the tickets of a symbol's positions, oldest first."""
+    of_symbol = sorted((p.opened_ms, p.ticket) for p in positions if p.symbol == symbol)
+    return tuple(ticket for _, ticket in of_symbol)
 
 
 def family_sight_positions(

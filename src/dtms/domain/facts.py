@@ -37,6 +37,7 @@ class FactKind(StrEnum):
     SETTINGS_CHANGED = "settings_changed"
     STORE_REBUILT = "store_rebuilt"
     CHORE_FAILED = "chore_failed"
+    LEARNED = "learned"
     STARTED = "started"
     STOPPED = "stopped"
 

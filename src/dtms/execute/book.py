@@ -94,6 +94,7 @@ class Book:
         self.stored: set[int] = set()
         """Tickets of every trade that has a row, watched or not."""
         self._family: dict[int, int] = {}
+        self._moved: dict[int, int] = {}
 
     def add(self, trade: Trade, symbol: SymbolWatch) -> Watch:
         """Watch a trade from now on."""
@@ -111,8 +112,8 @@ class Book:
         if watch is None:
             return
         self.symbols[watch.trade.symbol].watches.pop(ticket, None)
-        for member in watch.trade.members:
-            self._family.pop(member.ticket, None)
+        self._family = {position: of for position, of in self._family.items() if of != ticket}
+        self._moved = {position: of for position, of in self._moved.items() if of != ticket}
 
     def update(self, trade: Trade) -> None:
         """Replace the cached row after it was committed."""
@@ -122,11 +123,18 @@ class Book:
             self.index(trade)
 
     def index(self, trade: Trade) -> None:
+        """Know a trade by every ticket that its positions have, or had when they were watched."""
         for member in trade.members:
             self._family[member.ticket] = trade.ticket
+        if trade.moved_to is not None:
+            self._moved[trade.moved_to] = trade.ticket
+
+    def ticket_of(self, ticket: int) -> int | None:
+        """Return the ticket under which a position's trade is watched: its first one, or one that replaced it."""
+        return ticket if ticket in self.watches else self._moved.get(ticket)
 
     def family_of(self, ticket: int) -> int | None:
-        """Return the trade whose family a position belongs to."""
+        """Return the trade whose family a position belongs to, or belonged to while it was watched."""
         return self._family.get(ticket)
 
     def active_symbols(self) -> list[SymbolWatch]:

@@ -3,17 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dtms.decide.capabilities import NOTHING_LEARNED, Learned, closes_in_order, learn, told_of
+from dtms.decide.defence import by_age
 from dtms.decide.guards import RailState
-from dtms.domain.actions import Ending
+from dtms.domain.actions import Action, Ending, MoveStop
 from dtms.domain.calendar import Release
-from dtms.domain.facts import Fact
+from dtms.domain.facts import Fact, FactKind
+from dtms.domain.snapshot import Snapshot
 from dtms.domain.trade import Machine, Mode, Trade
 from dtms.execute.book import Watch
 from dtms.execute.executor import Executor
 from dtms.execute.journal import Journal
 from dtms.ports.broker import Broker
 from dtms.ports.clock import Clock
-from dtms.ports.store import Store, Unit
+from dtms.ports.store import Kept, KeptKind, Store, Unit
 from dtms.settings import Settings
 
 
@@ -33,7 +36,8 @@ class Desk:
     account: tuple[int, str] = (0, "")
     """Login and server of the connected account."""
     halted: bool = False
-    hedge_prohibited: str | None = None
+    learned: Learned = NOTHING_LEARNED
+    """What refusals taught of the account and its symbols."""
     transitions: int = 0
     actions: int = 0
 
@@ -54,6 +58,31 @@ class Desk:
         """Commit a trade and what is told of it, then believe it."""
         await self.store.commit(Unit(trades=(trade,), facts=facts))
         self.believe(watch, trade, facts)
+
+    def closing_order(self, snapshot: Snapshot, symbol: str) -> tuple[int, ...]:
+        """Return the order in which an account that closes first in, first out lets a symbol's positions be closed."""
+        in_order = closes_in_order(snapshot.account, self.learned)
+        return by_age(snapshot.positions.values(), symbol) if in_order else ()
+
+    async def learn(self, retcode: int, action: Action) -> None:
+        """Remember what a refusal taught, durably where it stays true."""
+        if isinstance(action, MoveStop):
+            return
+        learned = learn(self.learned, retcode, action.symbol, action.side)
+        if learned == self.learned:
+            return
+        self.learned = learned  # before the commit: a slow disk must not let a second order go out
+        told = f"learned from {retcode}: {told_of(learned, action.symbol, action.side)}"
+        fact = self.journal.fact(FactKind.LEARNED, told, details={"retcode": retcode, "symbol": action.symbol})
+        await self.store.commit(Unit(keep=(self.kept_learned(),), facts=(fact,)))
+
+    @property
+    def learned_key(self) -> str:
+        login, server = self.account
+        return f"{server}:{login}:learned"
+
+    def kept_learned(self) -> Kept:
+        return Kept(kind=KeptKind.PROBE, key=self.learned_key, body=self.learned.as_json(), at_ms=self.clock.wall_ms())
 
     def believe(self, watch: Watch, trade: Trade, facts: Sequence[Fact]) -> None:
         """Take over what was committed, and tell the operator."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from dtms.decide.guards import RailState
+from dtms.domain.errors import DtmsError
 from dtms.domain.facts import Json
 from dtms.domain.trade import Mode, Trade
 from dtms.execute.authority import EngineLease
@@ -96,6 +97,10 @@ class Engine:
     async def stop(self) -> None:
         """Finish the call in hand, record its outcome, give the lease back, close the store."""
         await self._life.stop()
+
+    def note_store_failure(self, error: DtmsError) -> None:
+        """Stop acknowledging and acting until the store was reopened and verified."""
+        self._life.note_store_failure(error)
 
     async def initialize(self) -> None:
         """Nothing to build: the engine is made once, by its process."""

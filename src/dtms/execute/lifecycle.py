@@ -235,7 +235,9 @@ class Lifecycle:
                     log.error("authority_lost", told="the engine's lease went to another process")
                     await self._lease.acquire()
                     self._is_matched = False  # another process may have acted meanwhile
-            except (StoreFailed, Misconfigured) as error:
+            except StoreFailed as error:
+                self.note_store_failure(error)
+            except Misconfigured as error:
                 log.error("lease_not_renewed", told=str(error))
 
     async def _supervise(self) -> None:
@@ -289,10 +291,14 @@ class Lifecycle:
             self._note_outage("broker", error)
             self._broker_ok = False
         except StoreFailed as error:
-            self._note_outage("store", error)
-            self.store_ok = False
+            self.note_store_failure(error)
         self._cycle_end_s = self._clock.machine_s()
         self._cycle_duration_s = self._cycle_end_s - started
+
+    def note_store_failure(self, error: DtmsError) -> None:
+        """Acknowledge nothing more until the store was reopened and verified: somebody's read or commit failed."""
+        self._note_outage("store", error)
+        self.store_ok = False
 
     def _note_outage(self, what: str, error: DtmsError) -> None:
         told = f"{what} unavailable: {error}"

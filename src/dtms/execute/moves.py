@@ -7,7 +7,7 @@ from decimal import Decimal
 from dtms.decide.defence import Impossible, Plan, Planned, Sight, closed_members, family_sight_positions, plan
 from dtms.decide.guards import GuardInput, is_spread_spike, refuse_risk
 from dtms.decide.trade_state import Due, Move
-from dtms.domain.actions import Action, ClosePosition, Ending, MoveStop, OpenPosition, Outcome, Serves
+from dtms.domain.actions import Action, ClosePosition, Ending, MoveStop, Outcome, Serves
 from dtms.domain.errors import BrokerUnavailable
 from dtms.domain.facts import Fact, FactKind
 from dtms.domain.prices import ZERO
@@ -23,10 +23,6 @@ MARKET_CLOSED = 10018
 CLOSES = frozenset({Move.CLOSE_HEDGE, Move.CLOSE_ALL, Move.CLOSE_REST})
 """Moves that are done when nothing is left of what they close; whatever refuses them, they are not given up."""
 NEEDS_ATR = frozenset({Move.TIGHTEN, Move.OPEN_HEDGE})
-NO_HEDGE_RETCODES = {
-    10045: "the account closes first in, first out",
-    10046: "the account prohibits hedging",
-}
 AfterMove = Callable[[Move, Trade, Outcome], tuple[Trade, Sequence[Fact]]]
 """What is committed together with the last action of a move."""
 
@@ -52,7 +48,8 @@ class Moves:
             if sight is None or isinstance(planned, Told):
                 return planned if isinstance(planned, Told) else told
             if isinstance(planned, Impossible):
-                return await self._impossible(watch, move, planned)
+                told = await self._impossible(watch, move, planned)
+                return Told(Ending.FAILED, told.reason, wait=True) if move in CLOSES else told
             if planned.pending:
                 watch.trade = replace(watch.trade, machine=replace(watch.trade.machine, breakeven_pending=True))
             if not planned.actions:
@@ -161,7 +158,8 @@ class Moves:
             protection=self._desk.settings.protection,
             rails=self._desk.settings.rails,
             cost_money=(watch.cost_money or 0.0) + (own.swap if own else 0.0),
-            hedge_prohibited=self._desk.hedge_prohibited,
+            learned=self._desk.learned,
+            symbol_order=self._desk.closing_order(snapshot, watch.trade.symbol),
         )
 
     async def _carry_out(
@@ -197,21 +195,24 @@ class Moves:
                 watch.part_left -= before - watch.trade.open_volume
             if outcome.ending is Ending.UNKNOWN and executed.intent is not None:
                 watch.open_intents[executed.intent.number] = executed.intent
-            self._note(watch, action, outcome)
+            await self._note(watch, action, outcome)
             if outcome.retcode == MARKET_CLOSED:
                 symbol.bars.note_closed(self._desk.clock.market_ms())
             if outcome.ending is not Ending.DONE:
                 break
         return outcome
 
-    def _note(self, watch: Watch, action: Action, outcome: Outcome) -> None:
+    async def _note(self, watch: Watch, action: Action, outcome: Outcome) -> None:
         if outcome.ending is Ending.DONE:
             self._desk.actions += 1
             watch.last_action_ms[action.kind.value] = self._desk.clock.market_ms()
-        if isinstance(action, OpenPosition) and outcome.retcode in NO_HEDGE_RETCODES:
-            self._desk.hedge_prohibited = NO_HEDGE_RETCODES[outcome.retcode]
+        if outcome.retcode is not None:
+            await self._desk.learn(outcome.retcode, action)
 
     async def _impossible(self, watch: Watch, move: Move, why: Impossible) -> Told:
+        if move in CLOSES and watch.noted.get("refusal") == why.reason:
+            return Told(Ending.NOT_POSSIBLE, why.reason)  # decided anew without end, and told once
+        watch.noted["refusal"] = why.reason
         fact = self._desk.journal.fact(
             FactKind.REFUSAL,
             f"{move.value} is not possible: {why.reason}",

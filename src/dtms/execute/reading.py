@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from dtms.decide.capabilities import hedging_refused
 from dtms.decide.guards import rail_figures
 from dtms.domain.errors import BrokerUnavailable
 from dtms.domain.facts import Json
@@ -68,7 +69,7 @@ class Reading:
             "balance": account.balance,
             "equity": self._desk.rails.equity or account.equity,
             "margin_mode": account.margin_mode.value,
-            "hedging_possible": self._desk.hedge_prohibited is None and account.margin_mode.value == "hedging",
+            "hedging_possible": hedging_refused(account, self._desk.learned) is None,
         }
 
     def live(self, ticket: int) -> Live | None:
