@@ -17,7 +17,7 @@ from dtms.domain.actions import Action, MoveStop
 from dtms.domain.errors import BrokerUnavailable, OutcomeUnknown, PermissionGone, WrongAccount
 from dtms.domain.market import Bars, FlowBars, Instrument, Tick
 from dtms.domain.position import Deal, Order, Position
-from dtms.domain.snapshot import Snapshot
+from dtms.domain.snapshot import Evidence, Snapshot
 from dtms.ports.broker import Answer, BarRequest, Fence, SendResult
 from dtms.ports.clock import Clock
 from dtms.terminal.protocol import ACCOUNT_FIELDS, Refusal
@@ -137,7 +137,7 @@ class Mt5Broker:
             taken_ms=begun_ms,
             account=account,
             positions=await self._positions_of(value["positions"]),
-            orders=tuple(mt5_read.to_order(row) for row in value["orders"]),
+            orders=tuple(mt5_read.to_order(row, self.server_time) for row in value["orders"]),
             ticks=self._ticks(value["ticks"]),
         )
 
@@ -225,14 +225,24 @@ class Mt5Broker:
     async def find_by_magic(
         self, magic: int, since_ms: int
     ) -> tuple[Sequence[Position], Sequence[Order], Sequence[Deal]]:
+        found = await self._searched(magic, since_ms)
+        past = [order for order in found.past_orders if mt5_read.came_to_something(order)]
+        return list(found.positions), [*found.orders, *past], list(found.deals)
+
+    async def evidence(self, number: int, symbol: str, since_ms: int) -> Evidence:
+        return await self._searched(self.magic_of(number), since_ms, symbol=symbol)
+
+    async def _searched(self, magic: int, since_ms: int, **also: str) -> Evidence:
         await self._ready()
-        search = {"call": "evidence", "magic": magic, "mark": mark_of(magic), **self._window(since_ms, None)}
+        begun_ms = self._clock.market_ms()
+        search = {"call": "evidence", "magic": magic, "mark": mark_of(magic), **self._window(since_ms, None), **also}
         found = await self._ask(search)
-        past = [row for row in found["past_orders"] if mt5_read.came_to_something(row)]
-        return (
-            [mt5_read.to_position(row, self.server_time) for row in found["positions"]],
-            [mt5_read.to_order(row) for row in (*found["orders"], *past)],
-            mt5_read.to_deals(found["deals"], self.server_time),
+        return Evidence(
+            begun_ms=begun_ms,
+            positions=tuple(mt5_read.to_position(row, self.server_time) for row in found["positions"]),
+            orders=tuple(mt5_read.to_order(row, self.server_time) for row in found["orders"]),
+            past_orders=tuple(mt5_read.to_order(row, self.server_time) for row in found["past_orders"]),
+            deals=tuple(mt5_read.to_deals(found["deals"], self.server_time)),
         )
 
     def _window(self, from_ms: int, to_ms: int | None) -> dict[str, int]:
@@ -251,6 +261,9 @@ class Mt5Broker:
 
     def intent_of(self, magic: int) -> int | None:
         return self._numbering.intent_of(magic)
+
+    def number_in(self, magic: int, comment: str) -> int | None:
+        return self._numbering.number_in(magic, comment)
 
     async def announce(self, key: str, token: int) -> Fence:
         """Announce a lease's token.

@@ -9,7 +9,7 @@ import numpy as np
 from dtms.adapters.server_time import ServerTime
 from dtms.domain.account import Account, MarginMode
 from dtms.domain.market import Bars, Filling, FlowBars, Instrument, Side, Tick, Timeframe, TradeMode
-from dtms.domain.position import Deal, DealEntry, DealReason, Order, Position
+from dtms.domain.position import Deal, DealEntry, DealReason, Order, OrderState, Position
 from dtms.domain.prices import lots
 from dtms.terminal import protocol
 
@@ -35,9 +35,16 @@ _TRADE_MODES = {
     3: TradeMode.CLOSE_ONLY,
     4: TradeMode.FULL,
 }
+_ORDER_STATES = {
+    2: OrderState.CANCELLED,
+    3: OrderState.PARTIAL,
+    4: OrderState.FILLED,
+    5: OrderState.REJECTED,
+    6: OrderState.EXPIRED,
+}
 _REAL_ACCOUNT = 2
 _MARKET_EXECUTION = 2
-_NOTHING_STATES = frozenset({2, 5, 6})  # cancelled, rejected, expired
+_NOTHING_STATES = frozenset({OrderState.CANCELLED, OrderState.REJECTED, OrderState.EXPIRED})
 
 
 def fields(names: Sequence[str], row: Row) -> dict[str, Any]:
@@ -109,23 +116,26 @@ def to_position(row: Row, clock: ServerTime) -> Position:
     )
 
 
-def to_order(row: Row) -> Order:
+def to_order(row: Row, clock: ServerTime) -> Order:
+    """Read an order; in a state that nobody knows it counts as working, so that nothing is concluded from it."""
     found = fields(protocol.ORDER_FIELDS, row)
     return Order(
         ticket=found["ticket"],
         symbol=found["symbol"],
         side=_ORDER_SIDES.get(found["type"], Side.LONG),
-        volume=lots(found["volume_current"] or found["volume_initial"]),
+        volume=lots(found["volume_initial"]),
         magic=found["magic"],
         comment=found["comment"],
         position_id=found["position_id"],
+        left=lots(found["volume_current"]),
+        state=_ORDER_STATES.get(found["state"], OrderState.WORKING),
+        set_up_ms=clock.to_utc(_moment(found, "time_setup")),
     )
 
 
-def came_to_something(row: Row) -> bool:
+def came_to_something(order: Order) -> bool:
     """Tell whether a past order can have changed anything: not rejected, expired or cancelled untouched."""
-    found = fields(protocol.ORDER_FIELDS, row)
-    return found["state"] not in _NOTHING_STATES or found["volume_current"] < found["volume_initial"]
+    return order.state not in _NOTHING_STATES or order.filled > 0
 
 
 def to_deals(rows: Sequence[Row], clock: ServerTime) -> list[Deal]:
@@ -215,12 +225,13 @@ def to_bars(
     )
 
 
-def to_flow(columns: Sequence[Sequence[int]], clock: ServerTime) -> FlowBars:
-    times, signed, total = columns
+def to_flow(columns: Sequence[Sequence[float]], clock: ServerTime) -> FlowBars:
+    times, signed, total, *spread = columns
     return FlowBars(
         time_ms=clock.to_utc_array(np.array(times, dtype=np.int64)),
         signed=np.array(signed, dtype=np.float64),
         total=np.array(total, dtype=np.float64),
+        spread=np.array(spread[0], dtype=np.float64) if spread else None,
     )
 
 

@@ -62,6 +62,14 @@ class Numbering:
         number = magic & (2**NUMBER_BITS - 1)
         return number if magic >> NUMBER_BITS == self._prefix and number else None
 
+    def number_in(self, magic: int, comment: str) -> int | None:
+        """Return the intent number in a magic number, or failing that in a comment."""
+        number = self.intent_of(magic)
+        if number is not None:
+            return number
+        read = read_comment(comment)
+        return None if read is None else self.intent_of(read[1])
+
 
 def mark_of(magic: int) -> str:
     """Write a magic number in eleven base32 digits."""

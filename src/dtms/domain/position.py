@@ -70,9 +70,24 @@ class Deal:
     time_ms: int
 
 
+class OrderState(StrEnum):
+    """Where an order is; the last four are final."""
+
+    WORKING = "working"
+    PARTIAL = "partial"
+    FILLED = "filled"
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+
+    @property
+    def is_final(self) -> bool:
+        return self not in (OrderState.WORKING, OrderState.PARTIAL)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """A pending order; enough to recognise what is ours."""
+    """An order, pending or of the past; ``volume`` is what was asked for, ``left`` what is not filled of it."""
 
     ticket: int
     symbol: str
@@ -81,3 +96,10 @@ class Order:
     magic: int
     comment: str
     position_id: int
+    left: Decimal = Decimal(0)
+    state: OrderState = OrderState.WORKING
+    set_up_ms: int = 0
+
+    @property
+    def filled(self) -> Decimal:
+        return self.volume - self.left

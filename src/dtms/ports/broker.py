@@ -10,7 +10,7 @@ from dtms.domain.account import Account
 from dtms.domain.actions import Action
 from dtms.domain.market import Bars, FlowBars, Instrument, Tick, Timeframe
 from dtms.domain.position import Deal, Order, Position
-from dtms.domain.snapshot import Snapshot
+from dtms.domain.snapshot import Evidence, Snapshot
 
 
 class Answer(StrEnum):
@@ -113,6 +113,10 @@ class Broker(Protocol):
         """Search positions, orders and deals for a magic number."""
         ...
 
+    async def evidence(self, number: int, symbol: str, since_ms: int) -> Evidence:
+        """Read in one gateway call a symbol's books since a moment, and all that carries an intent's number."""
+        ...
+
     async def announce(self, key: str, token: int) -> Fence:
         """Announce a lease's fencing token to the gateway; the answer goes into every send under it."""
         ...
@@ -131,4 +135,8 @@ class Broker(Protocol):
 
     def intent_of(self, magic: int) -> int | None:
         """Return the intent number that a magic number carries, None when it is not ours."""
+        ...
+
+    def number_in(self, magic: int, comment: str) -> int | None:
+        """Return the intent number that a magic number carries, or failing that the comment; None when neither does."""
         ...

@@ -218,15 +218,22 @@ class Gateway:
         return answer or [[], [], []]
 
     def _evidence(self, request: Message) -> Message:
-        """Search positions, orders and history for a magic number, or for a mark inside comments."""
+        """Search positions, orders and history for a magic number, or for a mark inside comments.
+
+        With ``symbol`` all of that symbol is listed as well: what lost its number and its mark is found by content.
+        The account is looked at before and after, as lists are empty while there is no connection.
+        """
         magic, mark = argument(request, "magic", int), argument(request, "mark", str)
+        symbol = argument(request, "symbol", str) if "symbol" in request else None
         window = argument(request, "date_from", int), argument(request, "date_to", int)
 
         def ours(answer: Any) -> list[Any]:
-            return [one for one in answer if one.magic == magic or (mark and mark in one.comment)]
+            return [
+                one for one in answer if one.magic == magic or (mark and mark in one.comment) or one.symbol == symbol
+            ]
 
         self._who(request.get("login"), request.get("server"))
-        return {
+        found = {
             "positions": self._terminal.need("positions_get", lambda found: read_positions(ours(found))),
             "orders": self._terminal.need("orders_get", lambda found: vendor.read_orders(ours(found))),
             "past_orders": self._terminal.need(
@@ -234,6 +241,8 @@ class Gateway:
             ),
             "deals": self._terminal.need("history_deals_get", lambda found: vendor.read_deals(ours(found)), *window),
         }
+        self._who(request.get("login"), request.get("server"))
+        return found
 
     def _history(self, request: Message) -> list[Any]:
         """List deals: of one position when ``position`` is given, else of the window (server seconds)."""
