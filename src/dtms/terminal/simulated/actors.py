@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from dtms.terminal.simulated import conditions
 from dtms.terminal.simulated.constants import MT5
 from dtms.terminal.simulated.feed import Quote
 from dtms.terminal.simulated.fills import Outcome
 from dtms.terminal.simulated.grid import to_lots, to_points, to_price
-from dtms.terminal.simulated.records import Acted, Reason
+from dtms.terminal.simulated.records import Acted, Position, Reason
 from dtms.terminal.simulated.requests import read_request
 from dtms.terminal.simulated.spec import FILLING_FOK, SymbolSpec
 from dtms.terminal.simulated.structs import TradeRequest
@@ -24,6 +25,7 @@ from dtms.terminal.simulated.trade import TradeServer
 from dtms.terminal.simulated.world import World
 
 ATR_BARS = 14
+ACCEPTED = (MT5.TRADE_RETCODE_DONE, MT5.TRADE_RETCODE_DONE_PARTIAL, MT5.TRADE_RETCODE_PLACED)
 NOT_DONE = Outcome(retcode=MT5.TRADE_RETCODE_INVALID)
 
 
@@ -33,6 +35,8 @@ class Kind(StrEnum):
     OPEN = "open"
     MODIFY = "modify"
     CLOSE = "close"
+    RENUMBER = "renumber"
+    SET = "set"
 
 
 class Unit(StrEnum):
@@ -41,6 +45,9 @@ class Unit(StrEnum):
     PRICE = "price"
     POINTS = "points"
     ATR = "atr"
+
+
+OF_THE_BROKER = (Kind.RENUMBER, Kind.SET)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +60,15 @@ class Level:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
-    """One act of an outside trader. `name` ties changes and closes to the opening; `lots` of 0 closes everything."""
+    """One act of an outside trader. `name` ties changes and closes to the opening; `lots` of 0 closes everything.
+
+    An act of the broker's own sets a condition, by its dotted name, to a value, or gives a position a new ticket.
+    """
 
     at_ms: int
     kind: Kind
-    name: str
-    symbol: str
+    name: str = ""
+    symbol: str = ""
     side: str = "BUY"
     lots: float = 0.0
     sl: Level | None = None
@@ -66,12 +76,18 @@ class Act:
     magic: int = 0
     comment: str = ""
     reason: Reason = Reason.CLIENT
+    setting: str = ""
+    value: object = None
 
 
 class Script:
     """Carry out acts in the order of their times, each once."""
 
     def __init__(self, acts: Sequence[Act], world: World, server: TradeServer) -> None:
+        """Lay out the acts; ValueError for one that sets what cannot be set."""
+        for act in acts:
+            if act.kind == Kind.SET:
+                conditions.judged(world.specs, act.setting, act.value)
         self._acts = sorted(enumerate(acts), key=lambda pair: (pair[1].at_ms, pair[0]))
         self._world = world
         self._server = server
@@ -86,17 +102,29 @@ class Script:
     def run_next(self) -> None:
         """Do the next act, and note its outcome whether it was refused or not."""
         index, act = self._acts[self._next]
-        request = self._request(act)
-        outcome = self._server.send(request, act.reason) if request else NOT_DONE
-        ticket = outcome.order if outcome.retcode == MT5.TRADE_RETCODE_DONE else 0
+        outcome = self._broker_act(act) if act.kind in OF_THE_BROKER else self._trader_act(act)
+        ticket = outcome.order if outcome.retcode in ACCEPTED else 0
         self._world.ledger.apply(Acted(index=index, ticket=ticket, retcode=outcome.retcode))
+
+    def _trader_act(self, act: Act) -> Outcome:
+        request = self._request(act)
+        return self._server.send(request, act.reason) if request else NOT_DONE
+
+    def _broker_act(self, act: Act) -> Outcome:
+        if act.kind == Kind.SET:
+            self._world.set(act.setting, act.value)
+            return Outcome(retcode=MT5.TRADE_RETCODE_DONE)
+        position = self._position(act.name)
+        if position is None:
+            return NOT_DONE
+        return Outcome(retcode=MT5.TRADE_RETCODE_DONE, order=self._server.renumber(position).ticket)
 
     def _request(self, act: Act) -> TradeRequest | None:
         quote = self._world.quote(act.symbol)
         if quote is None:
             return None
         values = self._opening(act, quote) if act.kind == Kind.OPEN else self._on_position(act, quote)
-        made = read_request(values) if values else None
+        made = read_request(values, self._world.manners) if values else None
         return made if isinstance(made, TradeRequest) else None
 
     def _opening(self, act: Act, quote: Quote) -> dict[str, Any]:
@@ -117,7 +145,7 @@ class Script:
         }
 
     def _on_position(self, act: Act, quote: Quote) -> dict[str, Any] | None:
-        position = self._world.ledger.positions.get(self._ticket(act.name))
+        position = self._position(act.name)
         if position is None:
             return None
         spec, buys = self._world.specs[position.symbol], position.type == MT5.POSITION_TYPE_BUY
@@ -144,8 +172,14 @@ class Script:
             "comment": act.comment,
         }
 
+    def _position(self, name: str) -> Position | None:
+        """Give the position that the opening act of this name opened or merged into, None when it is gone."""
+        ledger, ticket = self._world.ledger, self._ticket(name)
+        order = ledger.history_orders.get(ticket) or ledger.orders.get(ticket)
+        return ledger.identified(order.position_id) if order else None
+
     def _ticket(self, name: str) -> int:
-        """Give the ticket that the opening act of this name got, 0 if none."""
+        """Give the ticket of the order that the opening act of this name got, 0 if none."""
         for index, act in self._acts:
             done = self._world.ledger.acted.get(index)
             if act.name == name and act.kind == Kind.OPEN and done:

@@ -61,7 +61,7 @@ class TradeCalls(Session):
         if self._world.switches.tradeapi_disabled:
             self._fail(API_DISABLED)
             return None
-        read = read_request(request)
+        read = read_request(request, self._world.manners)
         if isinstance(read, ErrorText):
             self._fail(read)
             return None
@@ -88,8 +88,8 @@ class TradeCalls(Session):
         )
 
     def _margin_added(self, case: Case) -> int:
-        entering = case.request.action == MT5.TRADE_ACTION_DEAL and case.position is None
-        return self._world.margin_cents(case.spec, case.units, case.market_points) if entering else 0
+        units = case.entering_units if case.request.action == MT5.TRADE_ACTION_DEAL else 0
+        return self._world.margin_added_cents(case.spec, case.side, units, case.market_points) if units else 0
 
     def _checked(self, request: TradeRequest, retcode: int, added_cents: int) -> OrderCheckResult:
         balance, equity = self._world.ledger.balance_cents, self._world.equity_cents()

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from dtms.terminal.simulated.constants import MT5
 from dtms.terminal.simulated.feed import Quote
-from dtms.terminal.simulated.grid import to_points, to_units
-from dtms.terminal.simulated.records import BUY, Order, Position, Reason
-from dtms.terminal.simulated.spec import SymbolSpec
+from dtms.terminal.simulated.grid import to_points, to_price, to_units
+from dtms.terminal.simulated.records import BUY, SELL, Order, Position, Reason
+from dtms.terminal.simulated.requests import OMITTED
+from dtms.terminal.simulated.spec import OmittedLevel, SymbolSpec
 from dtms.terminal.simulated.structs import TradeRequest
 from dtms.terminal.simulated.world import World
 
@@ -30,6 +31,8 @@ class Case:
     position: Position | None = None
     by: Position | None = None
     order: Order | None = None
+    netted: Position | None = None
+    """On a netting account, the position that a deal naming none meets."""
 
     @property
     def named_position(self) -> Position:
@@ -47,6 +50,35 @@ class Case:
     def units(self) -> int:
         """The requested volume in 1e-8 lots."""
         return to_units(self.request.volume)
+
+    @property
+    def side(self) -> int:
+        """The side that the order takes."""
+        return BUY if self.is_buy else SELL
+
+    @property
+    def reduced(self) -> Position | None:
+        """The position that the deal reduces or closes: the one it names, or the opposite one that it meets."""
+        if self.position or not self.netted or self.netted.type == self.side:
+            return self.position
+        return self.netted
+
+    @property
+    def entering_units(self) -> int:
+        """What of the volume opens or adds to a position: all, nothing, or what a reversal leaves."""
+        if self.position is not None:
+            return 0
+        return max(0, self.units - self.reduced.units) if self.reduced else self.units
+
+    @property
+    def levels(self) -> tuple[float, float]:
+        """The stop and the target that the request asks for, as the broker reads what it omits."""
+        asked = self.request.sl, self.request.tp
+        if self.position is None or self.world.manners.omitted_level is OmittedLevel.REMOVES:
+            return asked
+        held = (to_price(points, self.spec.scale) for points in (self.position.sl_points, self.position.tp_points))
+        sl, tp = (old if new is OMITTED else new for new, old in zip(asked, held, strict=True))
+        return sl, tp
 
     @property
     def is_buy(self) -> bool:
@@ -86,8 +118,17 @@ def resolve(world: World, request: TradeRequest, reason: Reason) -> Case | int:
     quote = None if blind else world.quote(symbol)
     if quote is None:
         return MT5.TRADE_RETCODE_PRICE_OFF
+    deals = request.action == MT5.TRADE_ACTION_DEAL and position is None
     return Case(
-        world=world, request=request, reason=reason, spec=spec, quote=quote, position=position, by=by, order=order
+        world=world,
+        request=request,
+        reason=reason,
+        spec=spec,
+        quote=quote,
+        position=position,
+        by=by,
+        order=order,
+        netted=world.netted(symbol) if deals else None,
     )
 
 

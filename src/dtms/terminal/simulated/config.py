@@ -4,14 +4,16 @@
      "account": {"balance": 25000}, "manners": {"comment_mode": "truncate_16"},
      "symbols": [{"name": "EURUSD.m", "like": "EURUSD", "recording": "eurusd.csv.gz", "stops_level_points": 20}],
      "actors": [{"at": "2017-10-02T08:00Z", "kind": "open", "name": "a", "symbol": "EURUSD.m", "side": "BUY",
-                 "lots": 0.1, "sl": {"atr": 3}}]}
+                 "lots": 0.1, "sl": {"atr": 3}}],
+     "changes": [{"at": "2017-10-02T09:00Z", "set": "symbol.EURUSD.m.trade_mode", "to": 3}]}
 
+`changes` are what the broker changes at a moment, by the names of `conditions`.
 `like` names the built-in conditions that a symbol starts from; any other key of a symbol overrides one of them.
 Paths are relative to the file; `shipped:NAME` is a recording that comes with the package.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
@@ -19,6 +21,7 @@ from typing import Any, TypeVar
 
 from dtms.terminal.simulated.actors import Act, Kind, Level, Unit
 from dtms.terminal.simulated.constants import MT5
+from dtms.terminal.simulated.faults import Fault, parse_faults
 from dtms.terminal.simulated.recording import parse_time_ms
 from dtms.terminal.simulated.records import Reason
 from dtms.terminal.simulated.spec import BUILT_IN, AccountSpec, Manners, SymbolSpec
@@ -64,6 +67,7 @@ class SimConfig:
     account: AccountSpec = field(default_factory=AccountSpec)
     manners: Manners = field(default_factory=Manners)
     actors: tuple[Act, ...] = ()
+    faults: tuple[Fault, ...] = ()
     journal: Path | None = None
     while_down: WhileDown = WhileDown.PAUSES
 
@@ -77,7 +81,19 @@ def load_config(source: Path | str | Mapping[str, Any], base: Path | None = None
 
 
 def _config(given: dict[str, Any], base: Path) -> SimConfig:
-    known = {"start", "rate", "server_clock", "account", "manners", "symbols", "actors", "journal", "while_down"}
+    known = {
+        "start",
+        "rate",
+        "server_clock",
+        "account",
+        "manners",
+        "symbols",
+        "actors",
+        "changes",
+        "faults",
+        "journal",
+        "while_down",
+    }
     _refuse_unknown("configuration", given, known)
     account = _make(AccountSpec(), given.get("account", {}), "account")
     if account.margin_mode not in MARGIN_MODES:
@@ -89,7 +105,8 @@ def _config(given: dict[str, Any], base: Path) -> SimConfig:
         server_clock=given.get("server_clock", DEFAULT_SERVER_CLOCK),
         account=account,
         manners=_manners(given.get("manners", {})),
-        actors=tuple(_act(entry) for entry in given.get("actors", ())),
+        actors=(*map(_act, given.get("actors", ())), *map(_change, given.get("changes", ()))),
+        faults=_faults(given.get("faults", ())),
         journal=base / given["journal"] if given.get("journal") else None,
         while_down=WhileDown(given.get("while_down", WhileDown.PAUSES)),
     )
@@ -145,6 +162,18 @@ def _act(entry: Mapping[str, Any]) -> Act:
         reason=Reason[str(entry.get("reason", "client")).upper()],
         **values,
     )
+
+
+def _change(entry: Mapping[str, Any]) -> Act:
+    _refuse_unknown("changes", entry, {"at", "set", "to"})
+    return Act(at_ms=parse_time_ms(entry["at"]), kind=Kind.SET, setting=str(entry["set"]), value=entry.get("to"))
+
+
+def _faults(given: Iterable[Mapping[str, Any]]) -> tuple[Fault, ...]:
+    try:
+        return parse_faults(given)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _level(given: Mapping[str, Any] | None) -> Level | None:

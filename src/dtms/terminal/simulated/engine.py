@@ -1,51 +1,29 @@
 """Playing the market forward: what happens by itself between two calls, in the order in which it happens.
 
-Each symbol with positions or pending orders has a band of prices within which nothing happens. The next tick outside
-it is searched for once and remembered until the books change, so quiet stretches cost nothing however long they are;
-at that tick every level is judged by the same code. A terminal's margin call belongs here as one more event.
+Each symbol with positions or pending orders has a band of prices within which nothing happens; at a tick outside it
+every level is judged by the same code. The account's margin is watched likewise. At one moment, orders expire first,
+then what waited is filled, levels are reached, the margin is judged, the night is charged, and outsiders act.
 """
 
-from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import replace
 
 from dtms.terminal.simulated.actors import Script
 from dtms.terminal.simulated.constants import MT5
-from dtms.terminal.simulated.feed import BLOCK_MS, Quote
+from dtms.terminal.simulated.feed import Quote
 from dtms.terminal.simulated.fills import Closing, Fills, closing_side_points
 from dtms.terminal.simulated.grid import LOT_UNITS, divide, to_price
 from dtms.terminal.simulated.records import BUY, Order, Position, Reason
 from dtms.terminal.simulated.server_time import DAY_MS
 from dtms.terminal.simulated.spec import SymbolSpec
-from dtms.terminal.simulated.ticks import TickBlock
+from dtms.terminal.simulated.stop_out import StopOut
+from dtms.terminal.simulated.watches import NOWHERE_HIGH, NOWHERE_LOW, Band, Watch, searched
 from dtms.terminal.simulated.world import World
 
-NOWHERE_LOW, NOWHERE_HIGH = -(1 << 60), 1 << 60
 FOREVER_MS = 1 << 62
+REOPENS = (MT5.SYMBOL_SWAP_MODE_REOPEN_CURRENT, MT5.SYMBOL_SWAP_MODE_REOPEN_BID)
 # Pending types reached when the price they are filled at falls to theirs; the others when it rises to it.
 REACHED_FALLING = (MT5.ORDER_TYPE_BUY_LIMIT, MT5.ORDER_TYPE_SELL_STOP, MT5.ORDER_TYPE_SELL_STOP_LIMIT)
 FILLED_AT_OWN_PRICE = (MT5.ORDER_TYPE_BUY_LIMIT, MT5.ORDER_TYPE_SELL_LIMIT)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Band:
-    """Prices in points at which something happens: at or below `floor`, at or above `ceiling`, for each side."""
-
-    bid_floor: int = NOWHERE_LOW
-    bid_ceiling: int = NOWHERE_HIGH
-    ask_floor: int = NOWHERE_LOW
-    ask_ceiling: int = NOWHERE_HIGH
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Watch:
-    """What is known of a symbol's future: nothing happens up to `clear_ms`; something does at `trigger_ms`."""
-
-    version: int
-    band: Band
-    clear_ms: int
-    trigger_ms: int | None = None
 
 
 class Engine:
@@ -55,6 +33,7 @@ class Engine:
         self._world = world
         self._fills = fills
         self._script = script
+        self._stop_out = StopOut(world, fills)
         self._watches: dict[str, Watch] = {}
         self._quiet: tuple[int, int] = (-1, 0)
         """At which count of the ledger's changes nothing was to happen, and up to when."""
@@ -70,8 +49,10 @@ class Engine:
             at_midnight = ms == self._midnight_ms()
             world.now_ms = ms
             self._expire(ms)
+            self._fill_due(ms)
             for symbol in self._triggered(ms):
                 self._touch(symbol, ms)
+            self._stop_out.judge(ms)
             if at_midnight:
                 self._roll_over(ms)
             while (act_ms := self._script.next_ms()) is not None and act_ms <= ms:
@@ -82,18 +63,22 @@ class Engine:
     def _quiet_until_ms(self) -> int:
         """Give the moment up to which nothing can happen by what is known already; the clock may pass it freely."""
         ledger = self._world.ledger
-        moments = [order.expires_ms - 1 for order in ledger.orders.values() if order.expires_ms]
+        moments = [moment - 1 for moment in self._order_moments()]
         moments += [act_ms - 1] if (act_ms := self._script.next_ms()) is not None else []
         moments += [self._midnight_ms() - 1] if ledger.positions else []
-        for symbol in ledger.busy_symbols():
-            watch = self._watch(symbol)
-            moments.append(watch.clear_ms if watch.trigger_ms is None else watch.trigger_ms - 1)
+        moments += [self._watch(symbol).quiet_until_ms for symbol in ledger.busy_symbols()]
+        moments += [quiet_ms] if (quiet_ms := self._stop_out.quiet_until_ms()) is not None else []
         return min(moments, default=FOREVER_MS)
+
+    def _order_moments(self) -> list[int]:
+        """Give the moments at which something happens to an order by time alone."""
+        orders = self._world.ledger.orders.values()
+        return [moment for order in orders for moment in (order.expires_ms, order.due_ms) if moment]
 
     def _next_ms(self, target_ms: int) -> int | None:
         """Give the moment of the next event up to the target, None when there is none."""
         ledger = self._world.ledger
-        moments = [order.expires_ms for order in ledger.orders.values() if order.expires_ms]
+        moments = self._order_moments()
         if ledger.positions:
             moments.append(self._midnight_ms())
         act_ms = self._script.next_ms()
@@ -104,6 +89,8 @@ class Engine:
             trigger_ms = self._trigger_ms(symbol, horizon)
             if trigger_ms is not None:
                 moments.append(trigger_ms)
+        if ledger.positions and (margin_ms := self._stop_out.next_ms(horizon)) is not None:
+            moments.append(margin_ms)
         first = min(moments, default=None)
         return first if first is not None and first <= target_ms else None
 
@@ -115,6 +102,11 @@ class Engine:
             if order.expires_ms and order.expires_ms <= ms:
                 self._fills.finish_order(order, MT5.ORDER_STATE_EXPIRED)
 
+    def _fill_due(self, ms: int) -> None:
+        for order in list(self._world.ledger.orders.values()):
+            if order.due_ms and order.due_ms <= ms:
+                self._fills.fill_due(order)
+
     # Triggers
 
     def _triggered(self, ms: int) -> list[str]:
@@ -123,15 +115,7 @@ class Engine:
 
     def _trigger_ms(self, symbol: str, upto_ms: int) -> int | None:
         """Give the time of the first tick outside the symbol's band, searching at least up to a moment."""
-        watch = self._watch(symbol)
-        feed = self._world.feeds[symbol]
-        while watch.trigger_ms is None and watch.clear_ms < upto_ms:
-            block_end_ms = ((watch.clear_ms + 1) // BLOCK_MS + 1) * BLOCK_MS - 1
-            found = None
-            for block, start, stop in feed.spans(watch.clear_ms, block_end_ms):
-                found = _first_outside(block, start, stop, watch.band)
-            watch = Watch(version=watch.version, band=watch.band, clear_ms=block_end_ms, trigger_ms=found)
-        self._watches[symbol] = watch
+        watch = self._watches[symbol] = searched(self._watch(symbol), self._world.feeds[symbol], upto_ms)
         return watch.trigger_ms
 
     def _watch(self, symbol: str) -> Watch:
@@ -157,6 +141,8 @@ class Engine:
     def _touch_positions(self, symbol: str, quote: Quote) -> None:
         for position in self._world.ledger.positions_of(symbol):
             closing = closing_of(position, quote, self._world.specs[symbol])
+            if closing and not self._world.manners.level_comments:
+                closing = replace(closing, comment=position.comment)
             if closing:
                 self._fills.close_position(position, closing)
 
@@ -174,8 +160,19 @@ class Engine:
         for position in list(self._world.ledger.positions.values()):
             spec = self._world.specs[position.symbol]
             nights = spec.swap_day_factors[ended]
-            if nights:
+            if nights and spec.swap_mode in REOPENS:
+                self._reopen(position, spec, nights)
+            elif nights and spec.swap_mode != MT5.SYMBOL_SWAP_MODE_DISABLED:
                 self._fills.charge_swap(position, self._swap_cents(position, spec, nights))
+
+    def _reopen(self, position: Position, spec: SymbolSpec, nights: int) -> None:
+        """Take the swap by closing at the present price, or the bid, and opening again that much worse or better."""
+        price = self._world.close_points(position)
+        quote = self._world.quote(position.symbol)
+        if quote is not None and spec.swap_mode == MT5.SYMBOL_SWAP_MODE_REOPEN_BID:
+            price = quote.bid
+        gained = spec.swap_long_points if position.type == BUY else -spec.swap_short_points
+        self._fills.reopen(position, price, price - divide(round(gained * 100) * nights, 100))
 
     def _swap_cents(self, position: Position, spec: SymbolSpec, nights: int) -> int:
         points = spec.swap_long_points if position.type == BUY else spec.swap_short_points
@@ -200,22 +197,6 @@ def band_of(positions: list[Position], orders: list[Order]) -> Band:
         low, high = (ask_low, ask_high) if buys else (bid_low, bid_high)
         (low if order.type in REACHED_FALLING else high).append(order.price_points)
     return Band(bid_floor=max(bid_low), bid_ceiling=min(bid_high), ask_floor=max(ask_low), ask_ceiling=min(ask_high))
-
-
-def _first_outside(block: TickBlock, start: int, stop: int, band: Band) -> int | None:
-    """Give the time of the first tick outside the band."""
-    bid, ask = block.bid[start:stop], block.ask[start:stop]
-    outside: NDArray[np.bool_] = np.zeros(stop - start, dtype=np.bool_)
-    if band.bid_floor > NOWHERE_LOW:
-        outside |= bid <= band.bid_floor
-    if band.bid_ceiling < NOWHERE_HIGH:
-        outside |= bid >= band.bid_ceiling
-    if band.ask_floor > NOWHERE_LOW:
-        outside |= ask <= band.ask_floor
-    if band.ask_ceiling < NOWHERE_HIGH:
-        outside |= ask >= band.ask_ceiling
-    at = int(outside.argmax())
-    return int(block.ms[start + at]) if outside[at] else None
 
 
 def closing_of(position: Position, quote: Quote, spec: SymbolSpec) -> Closing | None:

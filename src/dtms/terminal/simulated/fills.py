@@ -1,154 +1,110 @@
-"""Fills: what the books become when an order meets the market, whoever sent it and whatever set it off."""
+"""Fills: what the books become when an order meets the market, whoever sent it and whatever set it off.
 
-from dataclasses import dataclass, replace
+An order that the market cannot fill whole leaves a rest, which is cancelled, or stays live and is filled later: a
+position that was closed in between then appears again, under its old ticket.
+"""
 
+from dataclasses import replace
+
+from dtms.terminal.simulated.bookings import DONE, Closing, Outcome, Trading
 from dtms.terminal.simulated.cases import STOP_LIMITS
 from dtms.terminal.simulated.constants import MT5
+from dtms.terminal.simulated.entries import Entries
 from dtms.terminal.simulated.feed import Quote
-from dtms.terminal.simulated.grid import divide
-from dtms.terminal.simulated.records import BUY, Deal, LevelChange, Order, Position, Reason, Selection
-from dtms.terminal.simulated.world import World
+from dtms.terminal.simulated.records import BUY, Order, Position, Reason
+from dtms.terminal.simulated.spec import SymbolSpec
 
-DONE = MT5.TRADE_RETCODE_DONE
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """The server's answer to a request."""
-
-    retcode: int
-    request_id: int = 0
-    symbol: str = ""
-    deal: int = 0
-    order: int = 0
-    units: int = 0
-    price_points: int = 0
-    quote: Quote | None = None
+__all__ = ["DONE", "Closing", "Fills", "Outcome", "closing_side_points"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Closing:
-    """How a position is closed: volume, price, cause, and what the closing deal carries."""
-
-    units: int
-    price_points: int
-    reason: Reason
-    magic: int
-    comment: str
-    type_filling: int = MT5.ORDER_FILLING_FOK
-
-
-class Fills:
+class Fills(Entries):
     """Open and close positions, and finish orders, on the world's books."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    # Orders that close
 
-    def open_position(self, order: Order, price_points: int) -> Outcome:
-        """Fill an order whole: the order becomes history, a deal and a position are made, both under its ticket."""
-        world, now_ms = self._world, self._world.now_ms
-        side = order.type % 2  # even types buy, odd types sell
-        filled = replace(
-            order,
-            state=MT5.ORDER_STATE_FILLED,
-            units=0,
-            done_ms=now_ms,
-            position_id=order.ticket,
-            price_points=price_points if order.type < MT5.ORDER_TYPE_BUY_LIMIT else order.price_points,
-        )
-        world.ledger.apply(filled)
-        deal = Deal(
-            ticket=world.ledger.new_deal(),
-            order=order.ticket,
-            symbol=order.symbol,
-            type=side,
-            entry=MT5.DEAL_ENTRY_IN,
-            units=order.units_initial,
-            price_points=price_points,
-            magic=order.magic,
-            position_id=order.ticket,
-            reason=order.reason,
-            comment=order.comment,
-            ms=now_ms,
-            commission_cents=world.commission_cents(world.specs[order.symbol], order.units_initial),
-        )
-        world.ledger.apply(deal)
-        if not world.ledger.selected.get(order.symbol):
-            world.ledger.apply(Selection(order.symbol, True))
-        position = Position(
-            ticket=order.ticket,
-            identifier=order.ticket,
-            symbol=order.symbol,
-            type=side,
-            units=order.units_initial,
-            open_points=price_points,
-            sl_points=order.sl_points,
-            tp_points=order.tp_points,
-            magic=order.magic,
-            reason=order.reason,
-            comment=order.comment,
-            opened_ms=now_ms,
-            updated_ms=now_ms,
-        )
-        world.ledger.apply(position)
-        if position.sl_points or position.tp_points:
-            self.note_levels(position, Reason(order.reason))
-        return Outcome(retcode=DONE, deal=deal.ticket, order=order.ticket, units=deal.units, price_points=price_points)
+    def close_position(self, position: Position, closing: Closing, units: int | None = None) -> Outcome:
+        """Close a position or a part of it, so many units of it at once; what remains keeps ticket and levels."""
+        order = self.closing_order(position, closing)
+        return self.fill_close(order, position, closing.price_points, units)
 
-    def close_position(self, position: Position, closing: Closing) -> Outcome:
-        """Close a position or a part of it: an order, a deal, and what remains keeps its ticket and levels."""
+    def closing_order(self, position: Position, closing: Closing) -> Order:
+        """Make the order that closes, not yet filled."""
         now_ms = self._world.now_ms
-        order = Order(
+        return Order(
             ticket=self._world.ledger.new_ticket(),
             symbol=position.symbol,
             type=1 - position.type,
-            state=MT5.ORDER_STATE_FILLED,
+            state=MT5.ORDER_STATE_STARTED,
             type_filling=closing.type_filling,
             type_time=MT5.ORDER_TIME_GTC,
             units_initial=closing.units,
-            units=0,
+            units=closing.units,
             price_points=closing.price_points,
             magic=closing.magic,
             reason=int(closing.reason),
             comment=closing.comment,
             setup_ms=now_ms,
-            done_ms=now_ms,
             position_id=position.identifier,
-        )
-        self._world.ledger.apply(order)
-        deal = self.closing_deal(position, order, closing.price_points, closing.units, MT5.DEAL_ENTRY_OUT)
-        return Outcome(
-            retcode=DONE, deal=deal, order=order.ticket, units=closing.units, price_points=closing.price_points
+            closes=True,
         )
 
-    def closing_deal(self, position: Position, order: Order, price_points: int, units: int, entry: int) -> int:
-        world = self._world
-        spec = world.specs[position.symbol]
-        swap = divide(position.swap_cents * units, position.units)
-        by_another = entry == MT5.DEAL_ENTRY_OUT_BY
-        deal = Deal(
-            ticket=world.ledger.new_deal(),
-            order=order.ticket,
-            symbol=position.symbol,
-            type=1 - position.type,
-            entry=entry,
-            units=units,
-            price_points=price_points,
-            magic=order.magic,
-            position_id=position.identifier,
-            reason=order.reason,
-            comment=order.comment,
-            ms=world.now_ms,
-            commission_cents=0 if by_another else world.commission_cents(spec, units),
-            swap_cents=swap,
-            profit_cents=world.profit_cents(spec, position.type, units, position.open_points, price_points),
-        )
-        world.ledger.apply(deal)
-        rest = replace(
-            position, units=position.units - units, swap_cents=position.swap_cents - swap, updated_ms=world.now_ms
-        )
-        world.ledger.apply(rest)
-        return deal.ticket
+    def fill_close(self, order: Order, position: Position, price_points: int, units: int | None = None) -> Outcome:
+        """Fill an order that closes, or so many units of it."""
+        filled = min(order.units, position.units, order.units if units is None else units)
+        rest = order.units - filled if filled < position.units else 0
+        self._leave_rest(order, rest)
+        deal = self._left(position, order, _closing(position, price_points, filled, MT5.DEAL_ENTRY_OUT))
+        return self._outcome(order, deal, filled, rest)
+
+    def close_by(self, position: Position, order: Order, price_points: int, units: int) -> int:
+        """Close one of two positions that close each other; gives the deal."""
+        trading = _closing(position, price_points, units, MT5.DEAL_ENTRY_OUT_BY, free=True)
+        return self._left(position, order, trading).ticket
+
+    # Orders that waited
+
+    def place_for_later(self, order: Order, due_ms: int) -> Outcome:
+        """Accept a market order without filling it yet."""
+        self._world.ledger.apply(replace(order, state=MT5.ORDER_STATE_PLACED, due_ms=due_ms))
+        return Outcome(retcode=MT5.TRADE_RETCODE_PLACED, order=order.ticket, units=order.units)
+
+    def fill_due(self, order: Order) -> None:
+        """Fill what is due of an order that waited, at the market; cancel it when it has nothing left to fill."""
+        world, spec = self._world, self._world.specs[order.symbol]
+        quote, open_ms = world.quote(order.symbol), world.feeds[order.symbol].next_open_ms(world.now_ms)
+        if quote is None or open_ms is None:
+            self.finish_order(order, MT5.ORDER_STATE_CANCELED)
+            return
+        available = world.available_units(spec)
+        if open_ms > world.now_ms or available == 0:
+            self._world.ledger.apply(replace(order, due_ms=max(open_ms, world.now_ms + 1_000)))
+            return
+        price = quote.ask if order.type % 2 == BUY else quote.bid
+        if order.closes:
+            self._close_due(order, price, available)
+        elif self._can_enter(order, spec, price):
+            self.enter(order, price, available)
+        else:
+            self.finish_order(order, MT5.ORDER_STATE_REJECTED)
+
+    def _close_due(self, order: Order, price_points: int, available: int | None) -> None:
+        position = self._world.ledger.identified(order.position_id)
+        if position is None or position.type == order.type % 2:
+            self.finish_order(order, MT5.ORDER_STATE_CANCELED)
+        else:
+            self.fill_close(order, position, price_points, available)
+
+    def _can_enter(self, order: Order, spec: SymbolSpec, price_points: int) -> bool:
+        """Tell whether an order that comes to be filled may open what it would open."""
+        world, side = self._world, order.type % 2
+        held = world.netted(order.symbol)
+        against = held.units if held is not None and held.type != side else 0
+        entering = max(0, order.units - against)
+        if not entering:
+            return True
+        opposed = not world.is_netting and any(p.type != side for p in world.ledger.positions_of(order.symbol))
+        prohibited = opposed and not world.account.hedge_allowed
+        return not prohibited and world.can_pay(spec, side, entering, price_points)
 
     def activate(self, order: Order, price_points: int) -> None:
         """Let the market reach a pending order: fill it, turn a stop-limit into its limit, or reject it."""
@@ -157,37 +113,61 @@ class Fills:
             self._world.ledger.apply(
                 replace(order, type=limit, price_points=order.stoplimit_points, stoplimit_points=0)
             )
-            return
-        spec = self._world.specs[order.symbol]
-        needed = self._world.margin_cents(spec, order.units, price_points)
-        if needed > self._world.equity_cents() - self._world.margin_used_cents():
-            self.finish_order(order, MT5.ORDER_STATE_REJECTED)
+        elif self._can_enter(order, self._world.specs[order.symbol], price_points):
+            self.enter(order, price_points)
         else:
-            self.open_position(order, price_points)
+            self.finish_order(order, MT5.ORDER_STATE_REJECTED)
 
-    def finish_order(self, order: Order, state: int) -> None:
-        """Move a pending order to history in a final state."""
-        self._world.ledger.apply(replace(order, state=state, done_ms=self._world.now_ms))
+    # The night, and what the server does to tickets
 
     def charge_swap(self, position: Position, cents: int) -> None:
         """Add a night's swap to a position."""
         self._world.ledger.apply(replace(position, swap_cents=position.swap_cents + cents))
 
-    def note_levels(self, position: Position, reason: Reason) -> None:
-        quote = self._world.quote(position.symbol)
-        self._world.ledger.apply(
-            LevelChange(
-                position=position.ticket,
-                ms=self._world.now_ms,
-                sl_points=position.sl_points,
-                tp_points=position.tp_points,
-                bid_points=quote.bid if quote else 0,
-                ask_points=quote.ask if quote else 0,
-                reason=int(reason),
-            )
+    def reopen(self, position: Position, price_points: int, at_points: int) -> Position:
+        """Close a position for the night and open it again at another price: a new ticket, the same identifier."""
+        closing = Closing(
+            units=position.units, price_points=price_points, reason=Reason.ROLLOVER, magic=position.magic, comment=""
         )
+        out = replace(self.closing_order(position, closing), closes=False)
+        self._leave_rest(out, 0)
+        self._left(
+            position,
+            out,
+            _closing(position, price_points, position.units, MT5.DEAL_ENTRY_OUT, free=True),
+        )
+        back = replace(out, ticket=self._world.ledger.new_ticket(), type=position.type, price_points=at_points)
+        self._leave_rest(back, 0)
+        again = Trading(
+            side=position.type, units=position.units, price_points=at_points, entry=MT5.DEAL_ENTRY_IN, free=True
+        )
+        self._deal(back, position.identifier, again)
+        now_ms, keeps = self._world.now_ms, self._world.manners.reopen_keeps_time
+        opened_ms = position.opened_ms if keeps else now_ms
+        reopened = replace(
+            position,
+            ticket=back.ticket,
+            open_points=at_points,
+            open_sub=0,
+            opened_ms=opened_ms,
+            updated_ms=now_ms,
+            swap_cents=0,
+        )
+        self._world.ledger.apply(reopened)
+        return reopened
+
+    def renumber(self, position: Position) -> Position:
+        """Give a position a new ticket, as a server's maintenance does: no deal is made, the identifier stays."""
+        changed = replace(position, ticket=self._world.ledger.new_ticket(), updated_ms=self._world.now_ms)
+        self._world.ledger.apply(replace(position, units=0))
+        self._world.ledger.apply(changed)
+        return changed
 
 
 def closing_side_points(position: Position, quote: Quote) -> int:
     """Give the side of a quote that closes a position: bid for a BUY, ask for a SELL."""
     return quote.bid if position.type == BUY else quote.ask
+
+
+def _closing(position: Position, price_points: int, units: int, entry: int, *, free: bool = False) -> Trading:
+    return Trading(side=1 - position.type, units=units, price_points=price_points, entry=entry, free=free)

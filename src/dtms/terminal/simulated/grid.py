@@ -7,6 +7,7 @@ double that the decimal text would give, so recorded prices come back bit for bi
 import math
 
 LOT_UNITS = 100_000_000
+SUB_POINTS = 100_000_000
 GRID_TOLERANCE_POINTS = 1e-3
 
 

@@ -3,6 +3,7 @@
 What an account or a broker forbids is added here: one function, one row in the table of each action it concerns.
 """
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -10,6 +11,7 @@ from dtms.terminal.simulated.cases import STOP_LIMITS, Case
 from dtms.terminal.simulated.constants import MT5
 from dtms.terminal.simulated.grid import on_grid, to_units
 from dtms.terminal.simulated.records import BUY, Reason
+from dtms.terminal.simulated.spec import MovedPrice
 from dtms.terminal.simulated.world import World
 
 Rule = Callable[[Case], int]
@@ -25,6 +27,12 @@ PENDING_TYPES: dict[int, int] = {  # type: the bit of the symbol's order mask th
 }
 # A buy limit or a sell stop stands below the market, the others above it.
 BELOW_MARKET = (MT5.ORDER_TYPE_BUY_LIMIT, MT5.ORDER_TYPE_SELL_STOP, MT5.ORDER_TYPE_SELL_STOP_LIMIT)
+# In the vendor's documents, and not among the package's constants.
+HEDGE_PROHIBITED = 10_046
+MOVED = {
+    MovedPrice.REQUOTE: MT5.TRADE_RETCODE_REQUOTE,
+    MovedPrice.PRICE_CHANGED: MT5.TRADE_RETCODE_PRICE_CHANGED,
+}
 FILLING_BITS: dict[int, int] = {MT5.ORDER_FILLING_FOK: 1, MT5.ORDER_FILLING_IOC: 2, MT5.ORDER_FILLING_BOC: 4}
 EXPIRATION_BITS: dict[int, int] = {
     MT5.ORDER_TIME_GTC: 1,
@@ -44,6 +52,8 @@ ENTRY_REFUSALS: dict[int, tuple[int, int]] = {  # trade mode: refusal of a buyin
 def permission(world: World, reason: Reason) -> int:
     """Refuse by the switches of terminal and account; a person at a desk is not stopped by those for programs."""
     switches = world.switches
+    if reason == Reason.EXPERT and (refused := _limits_of_programs(world)):
+        return refused
     if not switches.connected:
         return MT5.TRADE_RETCODE_CONNECTION
     if reason == Reason.EXPERT and not switches.terminal_trade_allowed:
@@ -51,6 +61,17 @@ def permission(world: World, reason: Reason) -> int:
     if reason == Reason.EXPERT and not switches.account_trade_expert:
         return MT5.TRADE_RETCODE_SERVER_DISABLES_AT
     return 0 if switches.account_trade_allowed else MT5.TRADE_RETCODE_TRADE_DISABLED
+
+
+def _limits_of_programs(world: World) -> int:
+    manners = world.manners
+    if manners.only_real and world.account.trade_mode != MT5.ACCOUNT_TRADE_MODE_REAL:
+        return MT5.TRADE_RETCODE_ONLY_REAL
+    if not manners.requests_per_minute:
+        return 0
+    recent = itertools.takewhile(lambda note: note.ms > world.now_ms - 60_000, reversed(world.ledger.requests))
+    asked = sum(note.reason == Reason.EXPERT for note in recent)
+    return MT5.TRADE_RETCODE_TOO_MANY_REQUESTS if asked >= manners.requests_per_minute else 0
 
 
 def open_market(case: Case) -> int:
@@ -96,20 +117,37 @@ def closes_opposite(case: Case) -> int:
 
 
 def close_volume(case: Case) -> int:
-    """Refuse to close more than there is, or to leave less than the minimum."""
+    """Refuse to close more than there is, or to leave less than the minimum, on either side."""
+    if case.reduced is None:
+        return 0
+    rest = case.reduced.units - case.units
+    if rest < 0 and case.position is not None:
+        return MT5.TRADE_RETCODE_INVALID_CLOSE_VOLUME
+    return MT5.TRADE_RETCODE_INVALID_VOLUME if 0 < abs(rest) < to_units(case.spec.volume_min_lots) else 0
+
+
+def close_in_flight(case: Case) -> int:
+    """Refuse a second close of a position while the first is not wholly filled."""
     if case.position is None:
         return 0
-    rest = case.position.units - case.units
-    if rest < 0:
-        return MT5.TRADE_RETCODE_INVALID_CLOSE_VOLUME
-    return MT5.TRADE_RETCODE_INVALID_VOLUME if 0 < rest < to_units(case.spec.volume_min_lots) else 0
+    orders = case.world.ledger.orders.values()
+    waiting = any(order.closes and order.position_id == case.position.identifier for order in orders)
+    return MT5.TRADE_RETCODE_CLOSE_ORDER_EXIST if waiting else 0
+
+
+def whole_fill(case: Case) -> int:
+    """Refuse what must be filled whole or not at all when there is not enough to fill it with."""
+    available = case.world.available_units(case.spec)
+    whole = case.request.type_filling == MT5.ORDER_FILLING_FOK and case.world.manners.fok_is_whole
+    short = available is not None and (available == 0 or (whole and case.units > available))
+    return MT5.TRADE_RETCODE_REJECT if short else 0
 
 
 def trade_mode(case: Case) -> int:
     """Refuse what the symbol's trade mode forbids: entries by side, and everything when it is disabled."""
     mode = case.world.trade_mode(case.spec)
-    if case.position is not None:
-        return MT5.TRADE_RETCODE_TRADE_DISABLED if mode == MT5.SYMBOL_TRADE_MODE_DISABLED else 0
+    if mode != MT5.SYMBOL_TRADE_MODE_DISABLED and not case.entering_units:
+        return 0
     return ENTRY_REFUSALS[mode][0 if case.is_buy else 1]
 
 
@@ -117,8 +155,18 @@ def fifo(case: Case) -> int:
     """Refuse, on a FIFO account, to close any but the oldest position of the symbol."""
     if case.position is None or not case.world.account.fifo_close:
         return 0
-    oldest = case.world.ledger.positions_of(case.spec.name)[0]
-    return 0 if oldest.ticket == case.position.ticket else MT5.TRADE_RETCODE_FIFO_CLOSE
+    held = case.world.ledger.positions_of(case.spec.name)
+    oldest = min(held, key=lambda position: (position.opened_ms, position.identifier))
+    named = [position.ticket for position in (case.position, case.by) if position]
+    return 0 if oldest.ticket in named else MT5.TRADE_RETCODE_FIFO_CLOSE
+
+
+def hedge(case: Case) -> int:
+    """Refuse, where hedges are prohibited, what would open a position opposite to one of the symbol."""
+    if case.world.account.hedge_allowed or case.world.is_netting or not case.entering_units:
+        return 0
+    held = case.world.ledger.positions_of(case.spec.name)
+    return HEDGE_PROHIBITED if any(position.type != case.side for position in held) else 0
 
 
 def freeze(case: Case) -> int:
@@ -130,6 +178,13 @@ def freeze(case: Case) -> int:
     return MT5.TRADE_RETCODE_FROZEN if near else 0
 
 
+def order_freeze(case: Case) -> int:
+    """Refuse to touch a pending order whose price is within the freeze level of the market."""
+    order, level = case.named_order, case.spec.freeze_level_points
+    near = level and abs(order.price_points - case.market_points) <= level
+    return MT5.TRADE_RETCODE_FROZEN if near else 0
+
+
 def deviation(case: Case) -> int:
     """Requote, where execution is by request or instant, when the market left the asked price too far behind."""
     if case.spec.exemode not in (MT5.SYMBOL_TRADE_EXECUTION_REQUEST, MT5.SYMBOL_TRADE_EXECUTION_INSTANT):
@@ -137,14 +192,12 @@ def deviation(case: Case) -> int:
     if not on_grid(case.request.price, case.spec.scale, case.spec.tick_size_points) or not case.request.price:
         return MT5.TRADE_RETCODE_INVALID_PRICE
     moved = abs(case.points(case.request.price) - case.market_points)
-    return MT5.TRADE_RETCODE_REQUOTE if moved > case.request.deviation else 0
+    return MOVED[case.world.manners.moved_price] if moved > case.request.deviation else 0
 
 
 def entry_stops(case: Case) -> int:
     """Refuse stop or target of an entry that stand on the wrong side or too near; a close ignores both."""
-    if case.position is not None:
-        return 0
-    return _levels(case, BUY if case.is_buy else 1 - BUY, case.quote.bid, case.quote.ask)
+    return _levels(case, case.side, case.quote.bid, case.quote.ask) if case.entering_units else 0
 
 
 def position_stops(case: Case) -> int:
@@ -156,16 +209,16 @@ def pending_stops(case: Case) -> int:
     """Refuse stop or target of a pending order that stand on the wrong side of its price or too near."""
     price = case.request.stoplimit if (case.order or case.request).type in STOP_LIMITS else case.request.price
     at = case.points(price)
-    return _levels(case, BUY if case.is_buy else 1 - BUY, at, at)
+    return _levels(case, case.side, at, at)
 
 
 def _levels(case: Case, side: int, bid: int, ask: int) -> int:
     """Check both levels against the side that would close: a BUY closes on the bid, a SELL on the ask."""
-    sl, tp = case.request.sl, case.request.tp
+    sl, tp = case.levels
     for level in (sl, tp):
         if not on_grid(level, case.spec.scale, case.spec.tick_size_points) or level < 0:
             return MT5.TRADE_RETCODE_INVALID_STOPS
-    clear = max(case.spec.stops_level_points, 1)
+    clear = clear_points(case)
     stop, target = case.points(sl), case.points(tp)
     below, above = (stop, target) if side == BUY else (target, stop)
     price = bid if side == BUY else ask
@@ -173,10 +226,18 @@ def _levels(case: Case, side: int, bid: int, ask: int) -> int:
     return 0 if fits else MT5.TRADE_RETCODE_INVALID_STOPS
 
 
+def clear_points(case: Case) -> int:
+    """Give how far levels must stay from the market: as declared, or as the broker has it without saying so."""
+    if case.spec.stops_level_points:
+        return case.spec.stops_level_points
+    manners, spread = case.world.manners, case.quote.ask - case.quote.bid
+    return max(manners.hidden_stops_points, manners.hidden_stops_spreads * spread, 1)
+
+
 def levels_change(case: Case) -> int:
     """Refuse to set the levels that are set already."""
-    position, request = case.named_position, case.request
-    same = (case.points(request.sl), case.points(request.tp)) == (position.sl_points, position.tp_points)
+    position, (sl, tp) = case.named_position, case.levels
+    same = (case.points(sl), case.points(tp)) == (position.sl_points, position.tp_points)
     return MT5.TRADE_RETCODE_NO_CHANGES if same else 0
 
 
@@ -194,7 +255,7 @@ def pending_price(case: Case) -> int:
         return MT5.TRADE_RETCODE_INVALID_PRICE
     gap = case.points(request.price) - case.market_points
     away = -gap if kind in BELOW_MARKET else gap
-    if away < max(spec.stops_level_points, 1):
+    if away < clear_points(case):
         return MT5.TRADE_RETCODE_INVALID_PRICE
     return _stoplimit_price(case) if kind in STOP_LIMITS else 0
 
@@ -220,7 +281,8 @@ def expiration(case: Case) -> int:
 def position_limit(case: Case) -> int:
     """Refuse an entry beyond the account's number of positions; 0 is no limit."""
     limit = case.world.account.limit_positions
-    full = case.position is None and limit and len(case.world.ledger.positions) >= limit
+    adds = case.entering_units and not case.netted
+    full = adds and limit and len(case.world.ledger.positions) >= limit
     return MT5.TRADE_RETCODE_LIMIT_POSITIONS if full else 0
 
 
@@ -231,26 +293,24 @@ def order_limit(case: Case) -> int:
 
 
 def volume_limit(case: Case) -> int:
-    """Refuse an entry that takes one direction of the symbol beyond its volume limit; 0 is no limit."""
-    limit = to_units(case.spec.volume_limit_lots)
-    if case.position is not None or not limit:
+    """Refuse an entry that takes one direction of the symbol, its orders included, beyond its limit; 0 is none."""
+    limit, ledger = to_units(case.spec.volume_limit_lots), case.world.ledger
+    if not case.entering_units or not limit:
         return 0
-    side = BUY if case.is_buy else 1 - BUY
-    held = sum(p.units for p in case.world.ledger.positions_of(case.spec.name) if p.type == side)
-    return MT5.TRADE_RETCODE_LIMIT_VOLUME if held + case.units > limit else 0
+    held = sum(p.units for p in ledger.positions_of(case.spec.name) if p.type == case.side)
+    waiting = sum(o.units for o in ledger.orders_of(case.spec.name) if o.type % 2 == case.side)
+    return MT5.TRADE_RETCODE_LIMIT_VOLUME if held + waiting + case.entering_units > limit else 0
 
 
 def money(case: Case) -> int:
     """Refuse an entry whose margin exceeds the free margin."""
-    if case.position is not None:
-        return 0
-    needed = case.world.margin_cents(case.spec, case.units, case.market_points)
-    free = case.world.equity_cents() - case.world.margin_used_cents()
-    return MT5.TRADE_RETCODE_NO_MONEY if needed > free else 0
+    units = case.entering_units
+    paid = not units or case.world.can_pay(case.spec, case.side, units, case.market_points)
+    return 0 if paid else MT5.TRADE_RETCODE_NO_MONEY
 
 
 def opposite_pair(case: Case) -> int:
-    """Refuse to close two positions by each other unless they are opposite ones of a symbol."""
+    """Refuse to close two positions by each other unless they are opposite ones of a symbol; netting has no such."""
     one, other = case.named_position, case.by
     fits = other is not None and other.symbol == one.symbol and other.type != one.type
     return 0 if fits else MT5.TRADE_RETCODE_INVALID
@@ -271,16 +331,19 @@ RULES: dict[int, tuple[Rule, ...]] = {
         volume_grid,
         closes_opposite,
         close_volume,
+        close_in_flight,
         filling,
         trade_mode,
         open_market,
         fifo,
+        hedge,
         freeze,
         deviation,
         entry_stops,
         position_limit,
         volume_limit,
         money,
+        whole_fill,
     ),
     MT5.TRADE_ACTION_SLTP: (trade_mode, finite_levels, levels_change, open_market, freeze, position_stops),
     MT5.TRADE_ACTION_PENDING: (
@@ -289,12 +352,13 @@ RULES: dict[int, tuple[Rule, ...]] = {
         expiration,
         trade_mode,
         open_market,
+        hedge,
         pending_price,
         pending_stops,
         order_limit,
         volume_limit,
     ),
-    MT5.TRADE_ACTION_MODIFY: (pending_price, order_changes, expiration, open_market, pending_stops),
-    MT5.TRADE_ACTION_REMOVE: (open_market,),
+    MT5.TRADE_ACTION_MODIFY: (order_freeze, pending_price, order_changes, expiration, open_market, pending_stops),
+    MT5.TRADE_ACTION_REMOVE: (open_market, order_freeze),
     MT5.TRADE_ACTION_CLOSE_BY: (opposite_pair, trade_mode, open_market, fifo, freeze),
 }

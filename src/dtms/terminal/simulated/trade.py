@@ -7,6 +7,7 @@ from dtms.terminal.simulated.cases import Case, resolve
 from dtms.terminal.simulated.constants import MT5
 from dtms.terminal.simulated.fills import DONE, Closing, Fills, Outcome
 from dtms.terminal.simulated.records import Order, Position, Reason, RequestNote
+from dtms.terminal.simulated.requests import comment_of
 from dtms.terminal.simulated.rules import RULES, permission
 from dtms.terminal.simulated.server_time import DAY_MS
 from dtms.terminal.simulated.structs import TradeRequest
@@ -70,29 +71,50 @@ class TradeServer:
             )
         )
 
+    def renumber(self, position: Position) -> Position:
+        """Give a position a new ticket, as maintenance does; its identifier stays."""
+        return self._fills.renumber(position)
+
     # Requests
 
     def _deal(self, case: Case) -> Outcome:
+        """Fill a market order at once, as far as there is something to fill it with, or later where it takes time."""
+        manners = self._world.manners
+        order = self._market_order(case)
+        if manners.execution_delay_ms:
+            return self._fills.place_for_later(order, self._world.now_ms + manners.execution_delay_ms)
+        available = self._world.available_units(case.spec)
+        if case.position is None:
+            return self._fills.enter(order, case.market_points, available)
+        return self._fills.fill_close(order, case.position, case.market_points, available)
+
+    def _market_order(self, case: Case) -> Order:
         request = case.request
         if case.position is None:
-            order = self._order(case, MT5.ORDER_STATE_FILLED, case.market_points)
-            return self._fills.open_position(order, case.market_points)
+            return self._order(case, MT5.ORDER_STATE_STARTED, case.market_points)
         closing = Closing(
             units=case.units,
             price_points=case.market_points,
             reason=case.reason,
-            magic=request.magic,
-            comment=request.comment,
+            magic=self._magic(request),
+            comment=self._comment(request),
             type_filling=request.type_filling,
         )
-        return self._fills.close_position(case.position, closing)
+        return self._fills.closing_order(case.position, closing)
+
+    def _magic(self, request: TradeRequest) -> int:
+        return request.magic if self._world.manners.magic_kept else 0
+
+    def _comment(self, request: TradeRequest) -> str:
+        """Give what this broker makes of a comment; what it refuses was never let in by a program."""
+        return comment_of(self._world.manners, request.comment, closes=request.position > 0) or ""
 
     def _set_levels(self, case: Case) -> Outcome:
-        request = case.request
+        sl, tp = case.levels
         changed = replace(
             case.named_position,
-            sl_points=case.points(request.sl),
-            tp_points=case.points(request.tp),
+            sl_points=case.points(sl),
+            tp_points=case.points(tp),
             updated_ms=self._world.now_ms,
         )
         self._world.ledger.apply(changed)
@@ -140,7 +162,7 @@ class TradeServer:
         return Outcome(retcode=DONE, deal=deal, order=order.ticket, units=units, price_points=other.open_points)
 
     def _close_leg(self, position: Position, order: Order, price_points: int, units: int) -> int:
-        return self._fills.closing_deal(position, order, price_points, units, MT5.DEAL_ENTRY_OUT_BY)
+        return self._fills.close_by(position, order, price_points, units)
 
     def _order(self, case: Case, state: int, price_points: int) -> Order:
         request, now_ms = case.request, self._world.now_ms
@@ -158,12 +180,12 @@ class TradeServer:
             stoplimit_points=case.points(request.stoplimit),
             sl_points=case.points(request.sl),
             tp_points=case.points(request.tp),
-            magic=request.magic,
+            magic=self._magic(request),
             reason=int(case.reason),
-            comment=request.comment,
+            comment=self._comment(request),
             setup_ms=now_ms,
             done_ms=now_ms if filled else 0,
-            expires_ms=0 if filled else self._expires_ms(request),
+            expires_ms=self._expires_ms(request) if state == MT5.ORDER_STATE_PLACED else 0,
         )
 
     def _expires_ms(self, request: TradeRequest) -> int:

@@ -4,12 +4,12 @@ from typing import Any
 
 from dtms.terminal.simulated.constants import MT5
 from dtms.terminal.simulated.feed import Quote
-from dtms.terminal.simulated.grid import to_lots, to_money, to_price
+from dtms.terminal.simulated.grid import SUB_POINTS, to_lots, to_money, to_price
 from dtms.terminal.simulated.infos import AccountInfo, SymbolInfo, TerminalInfo
 from dtms.terminal.simulated.records import Deal, Order, Position
 from dtms.terminal.simulated.spec import SymbolSpec
 from dtms.terminal.simulated.structs import Tick, TradeDeal, TradeOrder, TradePosition
-from dtms.terminal.simulated.world import World
+from dtms.terminal.simulated.world import World, hedged_units
 
 BUILD = 5370
 MAX_BARS = 100_000
@@ -45,7 +45,7 @@ def position(world: World, held: Position) -> TradePosition:
             held.identifier,
             held.reason,
             to_lots(held.units),
-            held.open_points / scale,
+            _mean_price(held, scale) if held.open_sub else held.open_points / scale,
             held.sl_points / scale,
             held.tp_points / scale,
             world.close_points(held) / scale,
@@ -56,6 +56,11 @@ def position(world: World, held: Position) -> TradePosition:
             "",
         )
     )
+
+
+def _mean_price(held: Position, scale: int) -> float:
+    """Give an opening price that is a mean of several, which may lie between two points."""
+    return (held.open_points * SUB_POINTS + held.open_sub) / (scale * SUB_POINTS)
 
 
 def order(world: World, kept: Order) -> TradeOrder:
@@ -154,7 +159,7 @@ def _conditions(world: World, spec: SymbolSpec) -> dict[str, Any]:
         "trade_stops_level": spec.stops_level_points,
         "trade_freeze_level": spec.freeze_level_points,
         "trade_exemode": spec.exemode,
-        "swap_mode": MT5.SYMBOL_SWAP_MODE_POINTS,
+        "swap_mode": spec.swap_mode,
         "swap_rollover3days": triple,
         "swap_long": spec.swap_long_points,
         "swap_short": spec.swap_short_points,
@@ -167,7 +172,8 @@ def _conditions(world: World, spec: SymbolSpec) -> dict[str, Any]:
         "volume_max": spec.volume_max_lots,
         "volume_step": spec.volume_step_lots,
         "volume_limit": spec.volume_limit_lots,
-        "margin_hedged": spec.contract_size / 2,
+        "margin_hedged": hedged_contract(spec),
+        "margin_hedged_use_leg": spec.margin_hedged_use_leg,
         "currency_base": spec.currency_base,
         "currency_profit": spec.currency_profit,
         "currency_margin": spec.currency_base if spec.calc_mode == MT5.SYMBOL_CALC_MODE_FOREX else spec.currency_profit,
@@ -175,6 +181,12 @@ def _conditions(world: World, spec: SymbolSpec) -> dict[str, Any]:
         "name": spec.name,
         "path": spec.path or spec.name,
     }
+
+
+def hedged_contract(spec: SymbolSpec) -> float:
+    """Give the units of the contract that a covered lot is charged for."""
+    part, whole = hedged_units(spec)
+    return spec.contract_size * part / whole
 
 
 def _quoted(world: World, spec: SymbolSpec, quote: Quote) -> dict[str, Any]:
@@ -205,6 +217,7 @@ def account_info(world: World) -> AccountInfo:
     """Show the account at the current prices."""
     account, balance, equity = world.account, world.ledger.balance_cents, world.equity_cents()
     margin = world.margin_used_cents()
+    in_money = account.margin_so_mode == MT5.ACCOUNT_STOPOUT_MODE_MONEY
     return AccountInfo.named(
         _blank(AccountInfo)
         | {
@@ -212,7 +225,7 @@ def account_info(world: World) -> AccountInfo:
             "trade_mode": account.trade_mode,
             "leverage": account.leverage,
             "limit_orders": account.limit_orders,
-            "margin_so_mode": MT5.ACCOUNT_STOPOUT_MODE_PERCENT,
+            "margin_so_mode": account.margin_so_mode,
             "trade_allowed": world.switches.account_trade_allowed,
             "trade_expert": world.switches.account_trade_expert,
             "margin_mode": account.margin_mode,
@@ -224,8 +237,8 @@ def account_info(world: World) -> AccountInfo:
             "margin": to_money(margin),
             "margin_free": to_money(equity - margin),
             "margin_level": equity / margin * 100 if margin else 0.0,
-            "margin_so_call": account.margin_call_percent,
-            "margin_so_so": account.stop_out_percent,
+            "margin_so_call": account.margin_call_money if in_money else account.margin_call_percent,
+            "margin_so_so": account.stop_out_money if in_money else account.stop_out_percent,
             "name": account.name,
             "server": account.server,
             "currency": account.currency,

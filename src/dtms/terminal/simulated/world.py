@@ -6,22 +6,24 @@ from dataclasses import dataclass, replace
 from dtms.terminal.simulated import conditions
 from dtms.terminal.simulated.constants import MT5
 from dtms.terminal.simulated.feed import Feed, Quote
-from dtms.terminal.simulated.grid import LOT_UNITS, divide, to_cents
+from dtms.terminal.simulated.grid import LOT_UNITS, SUB_POINTS, divide, to_cents, to_units
 from dtms.terminal.simulated.ledger import Ledger
 from dtms.terminal.simulated.records import BUY, SELL, Position, Setting
 from dtms.terminal.simulated.series import Series
 from dtms.terminal.simulated.server_time import ServerClock
-from dtms.terminal.simulated.spec import AccountSpec, Manners, Switches, SymbolSpec
+from dtms.terminal.simulated.spec import AccountSpec, Manners, MarginCheck, Switches, SymbolSpec
 
 FOREX = MT5.SYMBOL_CALC_MODE_FOREX
 ORDINARY = Manners()
+NOTHING = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What one symbol's positions come to: floating profit and swap; units and margin (cents) per side."""
+    """What one symbol's positions come to: floating profit and swap, worth, and units and margin (cents) per side."""
 
     floating_cents: int
+    worth_cents: int
     longs: tuple[int, int]
     shorts: tuple[int, int]
 
@@ -66,17 +68,36 @@ class World:
         """Give the symbol's trade mode, which may have been changed while running."""
         return self.switches.trade_modes.get(spec.name, spec.trade_mode)
 
+    @property
+    def is_netting(self) -> bool:
+        """Whether the account holds one position a symbol, into which every deal merges."""
+        return self.account.margin_mode != MT5.ACCOUNT_MARGIN_MODE_RETAIL_HEDGING
+
+    def netted(self, symbol: str) -> Position | None:
+        """Give the one position of a symbol on a netting account, None where there is none or can be several."""
+        return next(iter(self.ledger.positions_of(symbol)), None) if self.is_netting else None
+
     def is_open(self, symbol: str) -> bool:
         """Tell whether the symbol's market trades now."""
         return self.feeds[symbol].is_open(self.now_ms)
 
     # Money. Exact: whole points times whole units, divided and rounded to cents once.
 
-    def profit_cents(self, spec: SymbolSpec, side: int, units: int, open_points: int, close_points: int) -> int:
+    def profit_cents(
+        self, spec: SymbolSpec, side: int, units: int, open_points: int, close_points: int, open_sub: int = 0
+    ) -> int:
         """Give the profit of a closed or closing volume in the account's currency."""
         points = (close_points - open_points) * (1 if side == BUY else -1)
         top, bottom = self.rate(spec.currency_profit, spec, close_points)
+        if open_sub:
+            points = points * SUB_POINTS - (open_sub if side == BUY else -open_sub)
+            bottom *= SUB_POINTS
         return divide(points * units * spec.contract_size * 100 * top, spec.scale * LOT_UNITS * bottom)
+
+    def worth_cents(self, spec: SymbolSpec, units: int, price_points: int) -> int:
+        """Give what a volume is worth at a price, in the account's currency."""
+        top, bottom = self.rate(spec.currency_profit, spec, price_points)
+        return divide(price_points * units * spec.contract_size * 100 * top, spec.scale * LOT_UNITS * bottom)
 
     def margin_cents(self, spec: SymbolSpec, units: int, price_points: int) -> int:
         """Give the margin of a volume in the account's currency."""
@@ -111,7 +132,7 @@ class World:
         """Give the position's profit at the price that would close it now, without swap."""
         spec = self.specs[position.symbol]
         close = self.close_points(position)
-        return self.profit_cents(spec, position.type, position.units, position.open_points, close)
+        return self.profit_cents(spec, position.type, position.units, position.open_points, close, position.open_sub)
 
     def close_points(self, position: Position) -> int:
         """Give the price that would close a position now: bid for a BUY, ask for a SELL."""
@@ -126,19 +147,50 @@ class World:
         return self.ledger.balance_cents + sum(one.floating_cents for one in held)
 
     def margin_used_cents(self) -> int:
-        """Give the margin of all positions, the covered part of opposite ones charged half."""
-        held = [self._held_of(symbol) for symbol in self.ledger.busy_symbols()]
-        return sum(_hedged_margin(one.longs, one.shorts) for one in held if one.longs[0] or one.shorts[0])
+        """Give the margin of all positions, the covered part of opposite ones charged as the symbol says."""
+        return sum(self._charged(symbol, self._held_of(symbol)) for symbol in self.ledger.busy_symbols())
+
+    def margin_added_cents(self, spec: SymbolSpec, side: int, units: int, price_points: int) -> int:
+        """Give the free margin that an entry takes; below 0 when it frees some."""
+        leg = units, self.margin_cents(spec, units, price_points)
+        held = self._held_of(spec.name)
+        if not self.is_netting and self.manners.margin_check is MarginCheck.ENTRY:
+            return leg[1]
+        longs, shorts = held.longs, held.shorts
+        if self.is_netting:  # an entry on the other side is what a reversal leaves
+            longs, shorts = (longs, NOTHING) if side == BUY else (NOTHING, shorts)
+        longs, shorts = (_sum(longs, leg), shorts) if side == BUY else (longs, _sum(shorts, leg))
+        after = replace(held, longs=longs, shorts=shorts)
+        return self._charged(spec.name, after) - self._charged(spec.name, held)
+
+    def can_pay(self, spec: SymbolSpec, side: int, units: int, price_points: int) -> bool:
+        """Tell whether the free margin covers an entry; what frees margin always passes."""
+        added = self.margin_added_cents(spec, side, units, price_points)
+        return added <= 0 or added <= self.equity_cents() - self.margin_used_cents()
+
+    def available_units(self, spec: SymbolSpec) -> int | None:
+        """Give how much of an order can be filled at once, on the symbol's grid; None for all of it."""
+        if not self.manners.fill_lots_max:
+            return None
+        step = to_units(spec.volume_step_lots)
+        return to_units(self.manners.fill_lots_max) // step * step
+
+    def worth_of(self, symbol: str) -> int:
+        """Give what all positions of a symbol are worth together, in cents: both sides add up."""
+        return self._held_of(symbol).worth_cents
+
+    def _charged(self, symbol: str, held: Held) -> int:
+        return hedged_margin(held.longs, held.shorts, self.specs[symbol])
 
     def _held_of(self, symbol: str) -> Held:
         """Sum up a symbol's positions, anew only when the books or a quote that prices them changed."""
-        key = self.ledger.versions[symbol], [self.quote(name) for name in self._pricing(symbol)]
+        key = self.ledger.versions[symbol], [self.quote(name) for name in self.pricing(symbol)]
         known = self._held.get(symbol)
         if known is None or known[0] != key:
             known = self._held[symbol] = key, self._summed(symbol)
         return known[1]
 
-    def _pricing(self, symbol: str) -> tuple[str, ...]:
+    def pricing(self, symbol: str) -> tuple[str, ...]:
         """Name the symbols whose quotes price this one's positions: itself, and those that convert its money."""
         known = self._priced_by.get(symbol)
         if known is None:
@@ -156,15 +208,34 @@ class World:
             side[0] += position.units
             side[1] += self.margin_cents(spec, position.units, position.open_points)
         floating = sum(self.floating_cents(p) + p.swap_cents for p in positions)
-        return Held(floating, (sides[BUY][0], sides[BUY][1]), (sides[SELL][0], sides[SELL][1]))
+        longs, shorts = (sides[BUY][0], sides[BUY][1]), (sides[SELL][0], sides[SELL][1])
+        at = self.close_points(positions[0]) if positions else 0
+        return Held(floating, self.worth_cents(spec, longs[0] + shorts[0], at), longs, shorts)
 
 
-def _hedged_margin(longs: tuple[int, int], shorts: tuple[int, int]) -> int:
-    """Charge the larger side's surplus in full, and the covered volume of both sides at half of their mean."""
+def hedged_margin(longs: tuple[int, int], shorts: tuple[int, int], spec: SymbolSpec) -> int:
+    """Charge the larger side's surplus in full, and a covered lot with the mean of both sides for its hedged units.
+
+    The symbol may charge the larger leg alone instead. Source: the vendor's help on hedged margin.
+    """
     large, small = (longs, shorts) if longs[0] >= shorts[0] else (shorts, longs)
     covered, total = small[0], longs[0] + shorts[0]
+    if not covered:
+        return large[1]
+    if spec.margin_hedged_use_leg:
+        return max(longs[1], shorts[1])
     surplus = divide(large[1] * (large[0] - covered), large[0])
-    return surplus + divide((longs[1] + shorts[1]) * covered, 2 * total)
+    hedged, whole = hedged_units(spec)
+    return surplus + divide((longs[1] + shorts[1]) * covered * hedged, whole * total)
+
+
+def hedged_units(spec: SymbolSpec) -> tuple[int, int]:
+    """Give which share of a contract's margin a covered lot is charged, as a fraction; a half if nothing is said."""
+    return (1, 2) if spec.margin_hedged_units is None else (spec.margin_hedged_units, spec.contract_size)
+
+
+def _sum(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
+    return one[0] + other[0], one[1] + other[1]
 
 
 def converter(specs: Mapping[str, SymbolSpec], currency: str, account: str, own: SymbolSpec) -> SymbolSpec:
