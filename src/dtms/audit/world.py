@@ -1,0 +1,248 @@
+"""Both sides of an account at one moment: the broker's ledger and the store, with what checks ask of the two."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+
+from dtms.audit.ledger import Holdings, Ledger, Request
+from dtms.domain.actions import ActionKind, Intent, IntentState, OpenPosition
+from dtms.domain.facts import Fact, FactKind, Json
+from dtms.domain.position import DealEntry
+from dtms.domain.trade import Mode, State, Trade
+from dtms.ports.store import Controls
+from dtms.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of market time, both ends included."""
+
+    from_ms: int
+    to_ms: int
+
+    def overlap_ms(self, from_ms: int, to_ms: int) -> int:
+        return max(0, min(self.to_ms, to_ms) - max(self.from_ms, from_ms))
+
+    def __contains__(self, at_ms: int) -> bool:
+        return self.from_ms <= at_ms <= self.to_ms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsound:
+    """A stretch in which a symbol's data were stale, crossed, not a number or quoted too wide."""
+
+    symbol: str
+    during: Span
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """When a trade was last looked at, None for never, and how often it should be."""
+
+    at_ms: int | None
+    interval_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """A lease that was given, with its token."""
+
+    key: str
+    holder: str
+    token: int
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Books:
+    """The store's side. ``facts`` are those since ``facts_since_ms``, oldest first; ``stored`` are tickets of all rows.
+
+    ``acknowledged`` are tickets whose registration somebody was told to have succeeded.
+    """
+
+    trades: Sequence[Trade]
+    stored: frozenset[int]
+    intents: Sequence[Intent]
+    facts: Sequence[Fact]
+    facts_since_ms: int
+    controls: Controls
+    mode: Mode = Mode.AUTO
+    """Of the account, as it is now."""
+    acknowledged: frozenset[int] = frozenset()
+
+
+class Need(StrEnum):
+    """What a check needs beyond deals, positions and the store."""
+
+    REQUESTS = "requests"
+    LEVELS = "levels"
+    LOOKS = "looks"
+    CALM = "calm"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """The positions of a trade, by identifier: its own, and those that its intents opened, with the intents."""
+
+    own: int
+    hedges: Mapping[int, int]
+    readds: Mapping[int, int]
+
+    @property
+    def members(self) -> Mapping[int, int]:
+        return {**self.hedges, **self.readds}
+
+    @property
+    def side(self) -> tuple[int, ...]:
+        """The positions on the trade's side."""
+        return (self.own, *self.readds)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter((self.own, *self.hedges, *self.readds))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)  # no slots: what is derived is worked out once
+class World:
+    """All that the invariants are judged on. What is None is not known, and what needs it is not judged."""
+
+    ledger: Ledger
+    books: Books
+    settings: Settings
+    looks: Mapping[int, Look] | None = None
+    stops_before: Mapping[int, float | None] = field(default_factory=dict)
+    """Stops at the last audit, by position identifier."""
+    grants: Sequence[Grant] = ()
+    outages: Sequence[Span] = ()
+    """When dtms did not run, or the broker or the store did not answer."""
+    unsound: Sequence[Unsound] = ()
+    calm_since_ms: int | None = None
+    """Since when nothing was made to fail."""
+
+    @property
+    def now_ms(self) -> int:
+        return self.ledger.until_ms
+
+    @cached_property
+    def holdings(self) -> Holdings:
+        return Holdings(self.ledger)
+
+    @cached_property
+    def intents(self) -> Mapping[int, Intent]:
+        """Every known intent by its number."""
+        return {intent.number: intent for intent in self.books.intents}
+
+    @cached_property
+    def trades(self) -> Mapping[int, Trade]:
+        return {trade.ticket: trade for trade in self.books.trades}
+
+    @cached_property
+    def intents_by_trade(self) -> Mapping[int, Sequence[Intent]]:
+        found: defaultdict[int, list[Intent]] = defaultdict(list)
+        for intent in sorted(self.books.intents, key=lambda i: i.number):
+            found[intent.ticket].append(intent)
+        return found
+
+    @cached_property
+    def facts_by_trade(self) -> Mapping[int, Sequence[Fact]]:
+        found: defaultdict[int, list[Fact]] = defaultdict(list)
+        for fact in self.books.facts:
+            if fact.ticket is not None:
+                found[fact.ticket].append(fact)
+        return found
+
+    @cached_property
+    def requests_by_number(self) -> Mapping[int, Sequence[Request]]:
+        found: defaultdict[int, list[Request]] = defaultdict(list)
+        for request in self.ledger.requests or ():
+            if request.number is not None:
+                found[request.number].append(request)
+        return found
+
+    @cached_property
+    def identifiers(self) -> Mapping[int, int]:
+        """The identifier of each position that is known under a ticket."""
+        known = {d.position_id: d.position_id for d in self.ledger.deals}
+        for trade in self.books.trades:
+            known |= {trade.ticket: trade.identifier, trade.position: trade.identifier}
+            known |= {member.ticket: member.identifier for member in trade.members}
+        return known | {p.ticket: p.identifier for p in self.ledger.positions.values()}
+
+    @cached_property
+    def families(self) -> Mapping[int, Family]:
+        """The family of each trade, by its ticket."""
+        opened = self._opened()
+        return {trade.ticket: _family(trade, opened.get(trade.ticket, {})) for trade in self.books.trades}
+
+    def _opened(self) -> Mapping[int, Mapping[int, Intent]]:
+        """Positions that the intents of each trade opened, by trade and identifier."""
+        found: defaultdict[int, dict[int, Intent]] = defaultdict(dict)
+        pairs = [(self.ledger.number_of(p.magic, p.comment), p.identifier) for p in self.ledger.positions.values()]
+        openings = (deal for deal in self.ledger.deals if deal.entry is DealEntry.IN)
+        pairs += [(self.ledger.number_of_deal(deal), deal.position_id) for deal in openings]
+        pairs += [(m.intent, m.identifier) for trade in self.books.trades for m in trade.members]
+        for number, identifier in pairs:
+            intent = self.intents.get(number) if number is not None else None
+            if intent is not None and isinstance(intent.action, OpenPosition):
+                found[intent.ticket][identifier] = intent
+        return found
+
+    def idle_ms(self, from_ms: int, to_ms: int) -> int:
+        """Return for how long of a stretch dtms could not act: it or the world was away, or the kill switch was on."""
+        spans = [*self.outages, *self.halts]
+        return sum(span.overlap_ms(from_ms, to_ms) for span in spans)
+
+    @cached_property
+    def halts(self) -> Sequence[Span]:
+        """When the kill switch was on."""
+        return halted_spans(self.books, self.now_ms)
+
+    def mode_of(self, trade: Trade) -> Mode:
+        return trade.mode or self.books.mode
+
+    def defensive_spans(self, ticket: int) -> Iterator[Span]:
+        """Yield when a trade was in a defensive state, by its journal, else by its row."""
+        changes = [f for f in self.facts_by_trade.get(ticket, ()) if f.kind is FactKind.TRANSITION]
+        trade = self.trades[ticket]
+        state = State(str(changes[0].details["from"])) if changes else trade.machine.state
+        since = max(self.books.facts_since_ms, trade.registered_ms)
+        for fact in changes:
+            if state.is_defensive:
+                yield Span(since, fact.market_ms)
+            state, since = State(str(fact.details["to"])), fact.market_ms
+        if state.is_defensive:
+            yield Span(since, self.now_ms)
+
+
+def _family(trade: Trade, opened: Mapping[int, Intent]) -> Family:
+    def of(kind: ActionKind) -> dict[int, int]:
+        return {i: intent.number for i, intent in opened.items() if intent.action.kind is kind}
+
+    return Family(own=trade.identifier, hedges=of(ActionKind.OPEN_HEDGE), readds=of(ActionKind.READD))
+
+
+def halted_spans(books: Books, now_ms: int) -> list[Span]:
+    """Read from the journal, and from the controls where it begins in the middle, when the kill switch was on."""
+    switches = [f for f in books.facts if f.kind in (FactKind.HALTED, FactKind.RESUMED)]
+    is_on = (bool(switches) and switches[0].kind is FactKind.RESUMED) or (not switches and books.controls.halted)
+    since, spans = books.facts_since_ms, list[Span]()
+    for fact in switches:
+        if is_on and fact.kind is FactKind.RESUMED:
+            spans.append(Span(since, fact.market_ms))
+        if not is_on:
+            since = fact.market_ms
+        is_on = fact.kind is FactKind.HALTED
+    return [*spans, Span(since, now_ms)] if is_on else spans
+
+
+def sent(intents: Iterable[Intent]) -> Iterator[Intent]:
+    """Leave out what only waits for an approval."""
+    return (intent for intent in intents if intent.state is not IntentState.PLANNED)
+
+
+def is_alert(fact: Fact) -> bool:
+    """Answer whether a fact calls for a person."""
+    alert: Json = fact.details.get("alert")
+    return bool(alert)
