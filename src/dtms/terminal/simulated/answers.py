@@ -48,6 +48,7 @@ RETCODE_TEXTS: dict[int, str] = {
     MT5.TRADE_RETCODE_SHORT_ONLY: "Only short positions allowed",
     MT5.TRADE_RETCODE_CLOSE_ONLY: "Only position closing allowed",
     MT5.TRADE_RETCODE_FIFO_CLOSE: "Only FIFO closing allowed",
+    10046: "Hedging is prohibited",  # in the vendor's documents, without a constant in the package
 }
 
 
@@ -66,6 +67,20 @@ NOT_FOUND = ErrorText(MT5.RES_E_NOT_FOUND, "Terminal: Not found")
 AUTH_FAILED = ErrorText(MT5.RES_E_AUTH_FAILED, "Terminal: Authorization failed")
 API_DISABLED = ErrorText(MT5.RES_E_AUTO_TRADING_DISABLED, "Auto-Trading using Python API disabled in Terminal")
 NO_IPC = ErrorText(MT5.RES_E_INTERNAL_FAIL_CONNECT, "No IPC connection")
+
+ERROR_TEXTS: dict[int, str] = {
+    **{error.code: error.text for error in (SUCCESS, CALL_FAILED, INVALID_PARAMS, NOT_FOUND, AUTH_FAILED, NO_IPC)},
+    API_DISABLED.code: API_DISABLED.text,
+    MT5.RES_E_NO_MEMORY: "Terminal: Out of memory",
+    MT5.RES_E_INVALID_VERSION: "Terminal: Incompatible versions, please install the latest version",
+    MT5.RES_E_UNSUPPORTED: "Terminal: Unsupported function",
+    MT5.RES_E_INTERNAL_FAIL: "IPC call failed",
+    MT5.RES_E_INTERNAL_FAIL_SEND: "IPC send failed",
+    MT5.RES_E_INTERNAL_FAIL_RECEIVE: "IPC recv failed",
+    MT5.RES_E_INTERNAL_FAIL_INIT: "IPC initialize failed",
+    MT5.RES_E_INTERNAL_FAIL_TIMEOUT: "IPC timeout",
+}
+"""The terminal's words for each code of `last_error()`."""
 
 
 def bad_argument(text: str) -> ErrorText:

@@ -1,13 +1,14 @@
 """The simulated terminal: an object that answers as the vendor's module `MetaTrader5` does.
 
-It has the module's 32 functions and 223 constants, and one attribute that the module lacks: `simulation`.
+It has the module's 32 functions and 223 constants, and one attribute that the module lacks: `simulation`, through
+which its time, its books and its faults are reached.
 """
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from dtms.terminal.simulated import views
-from dtms.terminal.simulated.actors import Script
 from dtms.terminal.simulated.answers import AUTH_FAILED, SUCCESS, bad_argument
 from dtms.terminal.simulated.calls_books import BookCalls
 from dtms.terminal.simulated.calls_market import MarketCalls
@@ -16,6 +17,12 @@ from dtms.terminal.simulated.clock import AcceleratedClock, SimClock, SteppedClo
 from dtms.terminal.simulated.config import SimConfig, WhileDown
 from dtms.terminal.simulated.constants import Constants
 from dtms.terminal.simulated.engine import Engine
+from dtms.terminal.simulated.faults_clock import SkippingClock
+from dtms.terminal.simulated.faults_control import Control
+from dtms.terminal.simulated.faults_kept import FaultFile
+from dtms.terminal.simulated.faults_late import Agenda
+from dtms.terminal.simulated.faults_layer import FaultLayer, faultable, make_layer
+from dtms.terminal.simulated.faults_site import Sleep
 from dtms.terminal.simulated.feed import Feed
 from dtms.terminal.simulated.fills import Fills
 from dtms.terminal.simulated.grid import to_cents, to_money
@@ -66,25 +73,36 @@ def resume_ms(config: SimConfig, resumed: Resumed | None, wall_s: float) -> int:
     return resumed.at_ms + round(max(on, config.rate if config.rate > 0 else 0.0) * 1000)
 
 
+@faultable
 class SimulatedTerminal(Constants, MarketCalls, BookCalls, TradeCalls):
-    """Answer as the vendor's module does, on the market that a configuration names, at the time that a clock tells."""
+    """Answer as the vendor's module does, on the market that a configuration names, at the time that a clock tells.
+
+    `sleep` lets faults take real seconds; a terminal whose time is virtual has none.
+    """
 
     __version__ = "5.0.6231"
     __author__ = "Simulated"
 
-    def __init__(self, config: SimConfig, clock: SimClock, *, wall: Callable[[], float] = no_wall) -> None:
+    _layer: FaultLayer | None = None
+    """What calls pass while a fault is in place."""
+
+    def __init__(
+        self, config: SimConfig, clock: SimClock, *, wall: Callable[[], float] = no_wall, sleep: Sleep | None = None
+    ) -> None:
         self._account = config.account
         world = build_world(config)
         resumed = read_journal(config.journal) if config.journal else None
         _restore(world, config, resumed)
         fills = Fills(world)
         server = TradeServer(world, fills)
-        script = Script(config.actors, world, server)
+        agenda = Agenda(config.actors, world, server)
         journal: Journal = NoJournal()
         if config.journal:
             journal = FileJournal(config.journal, round(clock.rate * 1000), wall)
-        super().__init__(world, server, Engine(world, fills, script), clock, journal)
-        self.simulation = Simulation(self)
+        super().__init__(world, server, Engine(world, fills, agenda), clock, journal)
+        faults = make_layer(self, agenda, sleep, FaultFile(config.journal))
+        self.simulation = Simulation(self, faults)
+        faults.start(getattr(config, "faults", ()))
 
     def initialize(self, path: str = "", /, **options: Any) -> bool:
         """Connect to the terminal; options are login, password, server, timeout, portable."""
@@ -169,8 +187,11 @@ def _restore(world: World, config: SimConfig, resumed: Resumed | None) -> None:
 class Simulation:
     """What a real terminal does not offer: its time, its books, its switches, and acting as somebody else."""
 
-    def __init__(self, terminal: SimulatedTerminal) -> None:
+    def __init__(self, terminal: SimulatedTerminal, faults: FaultLayer) -> None:
         self._terminal = terminal
+        self.faults = faults
+        """What the terminal does to its callers."""
+        self._control = Control(terminal._world, terminal._server, faults, terminal._clock, terminal._catch_up)
 
     @property
     def world(self) -> World:
@@ -211,6 +232,10 @@ class Simulation:
         """Give the account's equity at the moment up to which the market was played."""
         return to_money(self.world.equity_cents())
 
+    def control(self, message: Mapping[str, Any]) -> Any:
+        """Do what a message says, see `faults_control`; ValueError says what is wrong with it."""
+        return self._control.answer(message)
+
     def send_as(self, request: dict[str, Any], reason: Reason = Reason.CLIENT) -> OrderSendResult:
         """Send a request as somebody else does: a person at the desk, on the phone, on the web."""
         read = read_request(request)
@@ -225,12 +250,15 @@ class Simulation:
 
 
 def open_terminal(
-    config: SimConfig, monotonic: Callable[[], float], wall: Callable[[], float] = no_wall
+    config: SimConfig,
+    monotonic: Callable[[], float],
+    wall: Callable[[], float] = no_wall,
+    sleep: Sleep = time.sleep,
 ) -> SimulatedTerminal:
     """Start or resume a terminal whose clock runs at the configured rate."""
     resumed = read_journal(config.journal) if config.journal else None
-    clock = AcceleratedClock(resume_ms(config, resumed, wall()), config.rate, monotonic)
-    return SimulatedTerminal(config, clock, wall=wall)
+    clock = SkippingClock(AcceleratedClock(resume_ms(config, resumed, wall()), config.rate, monotonic))
+    return SimulatedTerminal(config, clock, wall=wall, sleep=sleep)
 
 
 def stepped_terminal(config: SimConfig) -> tuple[SimulatedTerminal, SteppedClock]:

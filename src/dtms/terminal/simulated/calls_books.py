@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from dtms.terminal.simulated import views
 from dtms.terminal.simulated.answers import INVALID_PARAMS, bad_argument
+from dtms.terminal.simulated.faults_books import Books
 from dtms.terminal.simulated.records import Deal, Order, Position
 from dtms.terminal.simulated.session import Session, in_group, server_seconds
 from dtms.terminal.simulated.structs import TradeDeal, TradeOrder, TradePosition
@@ -17,9 +18,12 @@ KINDS: dict[str, type] = {"symbol": str, "group": str, "ticket": int, "position"
 class BookCalls(Session):
     """Positions, orders and history."""
 
+    _shown: Books | None = None
+    """Books that are shown in place of the trade server's own, for the length of a call that a fault meets."""
+
     def positions_total(self) -> int | None:
         """Count the open positions."""
-        return len(self._world.ledger.positions) if self._begin() else None
+        return len(self._books_shown.positions) if self._begin() else None
 
     def positions_get(
         self, *args: object, symbol: str | None = None, group: str | None = None, ticket: int | None = None
@@ -27,12 +31,12 @@ class BookCalls(Session):
         """Give the open positions: all, or those of a symbol, a group or a ticket."""
         if not self._begin() or not self._filters(args, symbol=symbol, group=group, ticket=ticket):
             return None
-        held = _filtered(self._world.ledger.positions, symbol, group, ticket)
+        held = _filtered(self._books_shown.positions, symbol, group, ticket)
         return tuple(views.position(self._world, item) for item in held)
 
     def orders_total(self) -> int | None:
         """Count the pending orders."""
-        return len(self._world.ledger.orders) if self._begin() else None
+        return len(self._books_shown.orders) if self._begin() else None
 
     def orders_get(
         self, *args: object, symbol: str | None = None, group: str | None = None, ticket: int | None = None
@@ -40,7 +44,7 @@ class BookCalls(Session):
         """Give the pending orders: all, or those of a symbol, a group or a ticket."""
         if not self._begin() or not self._filters(args, symbol=symbol, group=group, ticket=ticket):
             return None
-        held = _filtered(self._world.ledger.orders, symbol, group, ticket)
+        held = _filtered(self._books_shown.orders, symbol, group, ticket)
         return tuple(views.order(self._world, item) for item in held)
 
     def history_orders_total(self, date_from: object, date_to: object, /) -> int | None:
@@ -54,7 +58,7 @@ class BookCalls(Session):
         """Give the finished orders of a span of server time, of a ticket, or of a position."""
         if not self._begin() or not self._filters((), group=group, ticket=ticket, position=position):
             return None
-        kept = self._world.ledger.history_orders
+        kept = self._books_shown.history_orders
         if ticket is not None:
             found: Iterable[Order] = [kept[ticket]] if ticket in kept else []
         elif position is not None:
@@ -77,7 +81,7 @@ class BookCalls(Session):
         """Give the deals of a span of server time, of an order's ticket, or of a position."""
         if not self._begin() or not self._filters((), group=group, ticket=ticket, position=position):
             return None
-        deals = self._world.ledger.deals
+        deals = self._books_shown.deals
         if ticket is not None:
             found: Iterable[Deal] = [deal for deal in deals if deal.order == ticket]
         elif position is not None:
@@ -88,6 +92,10 @@ class BookCalls(Session):
                 return None
             found = self._within(deals, window, lambda deal: deal.ms, group)
         return tuple(views.deal(self._world, deal) for deal in found)
+
+    @property
+    def _books_shown(self) -> Books:
+        return self._shown or self._world.ledger
 
     def _filters(self, args: tuple[object, ...], **named: object) -> bool:
         """Check the filters, setting the error of the first that is wrong."""

@@ -123,6 +123,8 @@ class Row:
     times: int = 1
     may_concern: frozenset[str] = frozenset()
     """The calls that it can concern at all; those of `calls` unless there are more."""
+    is_for_deals: bool = False
+    """Whether it concerns requests for a deal at the market alone."""
 
 
 K = FaultKind
@@ -197,11 +199,13 @@ ROWS: Mapping[FaultKind, Row] = {
         meaning="10008: accepted, listed as an order, filled later under that order's number",
         calls=SEND,
         arguments=LATE,
+        is_for_deals=True,
     ),
     K.PLACED_NEVER: Row(
         meaning="10008: accepted, listed as an order, cancelled later without a deal",
         calls=SEND,
         arguments=LATE,
+        is_for_deals=True,
     ),
     K.RETCODE: Row(
         meaning="any retcode, whether the request is carried out or not",
