@@ -38,14 +38,14 @@ def number_of(magic: int, comment: str) -> int | None:
 
 
 def told(ledger: SimulatedLedger, specs: Sequence[SymbolSpec], account: AccountSpec, until_ms: int) -> Ledger:
-    """Tell a terminal's books."""
+    """Tell a terminal's books, of these symbols alone."""
     by_name = {spec.name: spec for spec in specs}
     return Ledger(
         account=(account.login, account.server),
         margin_mode=MARGIN_MODES[account.margin_mode],
         fifo_close=account.fifo_close,
-        positions={p.ticket: _position(p, by_name[p.symbol]) for p in ledger.positions.values()},
-        deals=[_deal(d, by_name[d.symbol]) for d in ledger.deals if d.symbol],
+        positions={p.ticket: _position(p, by_name[p.symbol]) for p in ledger.positions.values() if p.symbol in by_name},
+        deals=[_deal(d, by_name[d.symbol]) for d in ledger.deals if d.symbol in by_name],
         since_ms=0,
         until_ms=until_ms,
         instruments={spec.name: instrument_of(spec) for spec in specs},
@@ -137,7 +137,7 @@ def _levels(ledger: SimulatedLedger, specs: dict[str, SymbolSpec]) -> list[Level
     symbols |= {p.ticket: p.symbol for p in ledger.positions.values()}
     made = {(n.ms, _concerns(n)): n for n in ledger.requests if n.retcode in (10008, 10009, 10010)}
     found: list[LevelChange] = []
-    for change in ledger.levels:
+    for change in (c for c in ledger.levels if symbols[c.position] in specs):
         note = made.get((change.ms, change.position))
         number = _number_of_note(note) if note is not None else None
         spec = specs[symbols[change.position]]

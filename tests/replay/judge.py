@@ -8,14 +8,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from tests.invariants.books import told
+
+from dtms.audit.invariants import INVARIANTS, judge
+from dtms.audit.world import Books as Stored
+from dtms.audit.world import World
 from dtms.domain.actions import Intent
-from dtms.domain.market import Side
+from dtms.domain.market import Instrument, Side
+from dtms.domain.trade import Trade
+from dtms.ports.store import Controls
 from dtms.replay import MAGIC_PREFIX
+from dtms.settings import Settings
 from dtms.terminal.simulated.constants import MT5
 from dtms.terminal.simulated.grid import LOT_UNITS
 from dtms.terminal.simulated.ledger import Ledger
-from dtms.terminal.simulated.records import Deal, LevelChange, Reason, RequestNote
-from dtms.terminal.simulated.spec import SymbolSpec
+from dtms.terminal.simulated.records import Deal, LevelChange, RequestNote
+from dtms.terminal.simulated.spec import AccountSpec, SymbolSpec
 
 DONE = (MT5.TRADE_RETCODE_DONE, MT5.TRADE_RETCODE_DONE_PARTIAL)
 IN, OUT = MT5.DEAL_ENTRY_IN, MT5.DEAL_ENTRY_OUT
@@ -104,20 +112,6 @@ class Books:
         return iter(sorted({d.ms for d in self.deals}))
 
 
-def check_volumes(books: Books, spec: SymbolSpec) -> None:
-    """Assert that no more is closed than open, on the step and above the minimum, and that exposure never grows."""
-    step, minimum = Decimal(str(spec.volume_step_lots)), Decimal(str(spec.volume_min_lots))
-    initial = lots(books.opening.units)
-    for at_ms in books.moments():
-        for position in books.family():
-            left = books.open_lots(position, at_ms)
-            assert left == 0 or left >= minimum, f"{left} lots of {position} left at {at_ms}"
-            assert left % step == 0
-        held, hedged = books.side_lots(at_ms), books.hedged_lots(at_ms)
-        assert held <= initial, f"{held} lots held, initially {initial}"
-        assert abs(held - hedged) <= initial or held == 0
-
-
 def check_hedges(books: Books) -> None:
     """Assert that at most one hedge is open at a time, that it has a stop, and that it is not above half the rest."""
     for deal in books.hedges():
@@ -128,29 +122,6 @@ def check_hedges(books: Books) -> None:
         assert asked.request["sl"] > 0.0, "a hedge without a stop"
         assert asked.request["comment"][:2] == "DH"
     assert len(books.hedges()) <= 2
-
-
-def check_stops(books: Books, spec: SymbolSpec) -> None:
-    """Assert that no stop of ours was loosened, removed, beyond or too near to the market, and that targets stayed."""
-    for position in books.family():
-        side = books.side if position not in {d.position_id for d in books.hedges()} else books.side.opposite
-        previous: LevelChange | None = None
-        for change in books.stops_set(position, 2**62):
-            if change.reason == Reason.EXPERT and previous is not None:
-                _check_move(previous, change, side, spec)
-            previous = change
-
-
-def _check_move(before: LevelChange, after: LevelChange, side: Side, spec: SymbolSpec) -> None:
-    market = after.bid_points if side is Side.LONG else after.ask_points
-    assert after.sl_points > 0, "a stop was removed"
-    assert after.sl_points % spec.tick_size_points == 0
-    if before.sl_points:
-        assert (after.sl_points - before.sl_points) * side.sign >= 0, "a stop was loosened"
-    if after.sl_points != before.sl_points:
-        clear = (market - after.sl_points) * side.sign
-        assert clear >= spec.stops_level_points + after.ask_points - after.bid_points, "a stop too near to the market"
-    assert after.tp_points == before.tp_points, "the target moved with the stop"
 
 
 def check_readds(books: Books) -> None:
@@ -173,17 +144,52 @@ def check_intents(ledger: Ledger, intents: Mapping[int, Intent]) -> None:
         assert intents[note.request["magic"]].created_ms <= note.ms
     done = Counter(n.request["magic"] for n in ours if n.retcode in DONE)
     assert set(done.values()) <= {1}, "an intent was carried out twice"
-    dealt = {d.magic for d in ledger.deals if is_ours(d.magic)}
-    assert dealt <= set(intents), "a deal without an intent"
+
+
+LEDGER_ALONE = frozenset({5, 8, 9, 10, 11, 12, 13, 29})
+"""Invariants that a ledger and the stored intents show without the rows and the journal of trades."""
 
 
 def check_invariants(books: Books, spec: SymbolSpec) -> None:
     """Assert all that must hold on every event of a ledger that one trade and its family made."""
-    check_volumes(books, spec)
+    ledger = told(books.ledger, [spec], AccountSpec(), max(books.moments()) + 1)
+    stored = Stored(
+        trades=(_trade(books, ledger.instruments[spec.name]),),
+        stored=frozenset(i.ticket for i in books.intents.values()),
+        intents=list(books.intents.values()),
+        facts=(),
+        facts_since_ms=0,
+        controls=Controls(),
+    )
+    rows = [row for row in INVARIANTS if row.number in LEDGER_ALONE]
+    found = judge(World(ledger=ledger, books=stored, settings=Settings()), rows).violations
+    assert not found, "\n".join(map(str, found))
     check_hedges(books)
-    check_stops(books, spec)
     check_readds(books)
-    check_intents(books.ledger, books.intents)
+
+
+def _trade(books: Books, instrument: Instrument) -> Trade:
+    """Make the trade that a ledger tells of."""
+    opening = books.opening
+    volume = lots(opening.units)
+    return Trade(
+        ticket=books.ticket,
+        identifier=books.ticket,
+        login=0,
+        server="",
+        symbol=instrument.symbol,
+        side=books.side,
+        entry=opening.price_points * instrument.point,
+        initial_volume=volume,
+        initial_stop=None,
+        risk=instrument.point,
+        nominal_risk=True,
+        registered_ms=opening.ms,
+        opened_ms=opening.ms,
+        volume=volume,
+        stop=None,
+        target=None,
+    )
 
 
 def order_of_closes(notes: Iterable[RequestNote]) -> Sequence[int]:
