@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import create_engine
 
 from dtms.adapters.store_sql import SqlStore
-from dtms.adapters.store_sql.migrate import VERSION_TABLE, migrate
+from dtms.adapters.store_sql.migrate import NEEDED_TABLE, VERSION_TABLE, migrate
 from dtms.adapters.store_sql.schema import metadata
 from dtms.adapters.store_sql.sqlite import SqliteDatabase, path_of, prepare_writer, require_library
 from dtms.domain.errors import Misconfigured, StoreFailed
@@ -66,7 +66,7 @@ def test_the_migrations_make_the_schema_that_the_code_uses(make_store: MakeStore
     metadata.create_all(engine)
     engine.dispose()
     migrated = _sql(path)
-    del migrated[VERSION_TABLE]
+    del migrated[VERSION_TABLE], migrated[NEEDED_TABLE]
     assert migrated == _sql(direct)
 
 
@@ -126,7 +126,7 @@ def test_the_table_of_an_earlier_system_stays_as_it_is(make_store: MakeStore, pa
 def test_a_newer_schema_stops_the_start(make_store: MakeStore, path: Path) -> None:
     _open_and_close(make_store())
     connection = driver.connect(str(path))
-    connection.execute(f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
+    connection.execute(f"UPDATE {NEEDED_TABLE} SET version_num = '9999'")
     connection.commit()
     connection.close()
     with pytest.raises(Misconfigured, match=r"schema 9999, newer than this program's \d+: start the newer version"):

@@ -41,6 +41,22 @@ class StoreFailed(DtmsError):
     """The store could not read or write: acknowledge nothing until it was reopened and verified."""
 
 
+class StoreDamaged(StoreFailed):
+    """Stored rows are not what was written: believe none of them."""
+
+    def __init__(self, rows: tuple[tuple[str, str], ...], told: str = "") -> None:
+        """Name the rows by table and key; ``told`` is what else was found."""
+        named = [f"{table} {key}" for table, key in rows[:_NAMED_MAX]]
+        more = len(rows) - len(named)
+        found = [*named, *([f"{more} more"] if more > 0 else []), *([told] if told else [])]
+        super().__init__(f"the store is damaged: {', '.join(found)} (restore a backup, or rebuild it)")
+        self.rows = rows
+
+
+_NAMED_MAX = 5
+"""How many damaged rows a message names."""
+
+
 class PermissionGone(DtmsError):
     """What permitted an action no longer holds in the transaction that would commit its intent."""
 

@@ -49,9 +49,10 @@ def load_json(text: str) -> Any:
 
 
 def finite(number: float) -> float:
+    """Return the number as a plain float, which is what comes back."""
     if not isfinite(number):
         raise ValueError(f"{number} is not a finite number")
-    return number
+    return float(number)
 
 
 def digits(number: Decimal) -> str:

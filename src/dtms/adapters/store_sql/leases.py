@@ -13,6 +13,8 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
+from dtms.adapters.store_sql.hashes import sealed
+from dtms.adapters.store_sql.rows import checked
 from dtms.adapters.store_sql.writer import Transaction
 from dtms.ports.store import Lease
 
@@ -108,11 +110,11 @@ class LeaseDesk:
 
     def _put(self, tx: Transaction, key: str, new: _Stored) -> _Stored:
         row = {"key": key, "holder": new.holder, "token": new.token, "boot": new.boot, "expires_s": new.expires_s}
-        tx.run(tx.say.put_lease, row)
+        tx.run(tx.say.put_lease, sealed("leases", row))
         return new
 
     def _until(self, ttl_s: float) -> float:
-        return self.world.monotonic_s() + ttl_s
+        return float(self.world.monotonic_s() + ttl_s)
 
     def _is_running(self, stored: _Stored) -> bool:
         return stored.boot == self.world.boot and self.world.monotonic_s() < stored.expires_s
@@ -129,8 +131,11 @@ class LeaseDesk:
 
 
 def _stored(tx: Transaction, key: str) -> _Stored:
-    row = tx.first(tx.say.lease, {"key": key})
-    return _NEVER_HELD if row is None else _Stored(*row)
+    row = tx.row(tx.say.lease, {"key": key})
+    if row is None:
+        return _NEVER_HELD
+    checked("leases", row)
+    return _Stored(row["holder"], row["token"], row["boot"], row["expires_s"])
 
 
 def _lease(key: str, stored: _Stored) -> Lease:

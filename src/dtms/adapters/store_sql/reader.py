@@ -5,17 +5,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, func, select, tuple_
+from sqlalchemy import Connection, Engine, Select, func, or_, select, tuple_
 from sqlalchemy.exc import SQLAlchemyError
 
 from dtms.adapters.store_sql import rows
-from dtms.adapters.store_sql.codec import load_json
-from dtms.adapters.store_sql.schema import controls, evaluations, facts, intents, rails, trades
+from dtms.adapters.store_sql.schema import controls, evaluations, facts, intents, kept, rails, trades
 from dtms.domain.actions import Intent, IntentState
 from dtms.domain.errors import StoreFailed
 from dtms.domain.facts import Fact
 from dtms.domain.trade import State, Trade
-from dtms.ports.store import Controls, Evaluation, Loaded, Page
+from dtms.ports.store import Controls, Evaluation, Kept, KeptKind, Loaded, Page
 
 OPEN_STATES = tuple(state.value for state in IntentState if state.is_open)
 
@@ -101,6 +100,17 @@ class Reader:
         with self._reading() as connection:
             return connection.execute(select(func.count()).select_from(wanted)).scalar_one()
 
+    def kept(self, kind: KeptKind, key: str | None, wall_ms: int) -> Sequence[Kept]:
+        """Return what has not expired, oldest first."""
+        statement = select(kept).where(
+            kept.c.kind == kind.value, or_(kept.c.expires_ms.is_(None), kept.c.expires_ms > wall_ms)
+        )
+        if key is not None:
+            statement = statement.where(kept.c.key == key)
+        with self._reading() as connection:
+            found = connection.execute(statement.order_by(kept.c.at_ms, kept.c.key)).mappings().all()
+        return [rows.kept_of(row) for row in found]
+
     def evaluations(self, query: EvaluationQuery) -> Sequence[Evaluation]:
         statement = select(evaluations).where(
             evaluations.c.symbol == query.symbol,
@@ -176,6 +186,5 @@ def _controls(connection: Connection) -> Controls:
 
 
 def _rails(connection: Connection) -> dict[str, Any]:
-    text = connection.execute(select(rails.c.body)).scalar_one_or_none()
-    read: dict[str, Any] = {} if text is None else load_json(text)
-    return read
+    row = connection.execute(select(rails)).mappings().first()
+    return {} if row is None else rows.rails_of(row)

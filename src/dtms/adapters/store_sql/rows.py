@@ -1,13 +1,19 @@
-"""Domain values to rows and back: which fields have columns of their own, under which names."""
+"""Domain values to rows and back: which fields have columns of their own, under which names.
+
+A row that is laid out gets its hash at once, a fact's when its place in the chain is known. A row that is read is
+compared with its hash before a value is made of it.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
 from dtms.adapters.store_sql.codec import UNSTORABLE, Plain, decode, dump_json, encode, load_json, unstorable
+from dtms.adapters.store_sql.hashes import LAYOUTS, PREVIOUS, sealed
 from dtms.domain.actions import Intent
+from dtms.domain.errors import StoreDamaged
 from dtms.domain.facts import Fact, Json
 from dtms.domain.trade import Trade
-from dtms.ports.store import Controls, Evaluation
+from dtms.ports.store import Controls, Evaluation, Kept, KeptKind
 
 Stored = Mapping[Any, Any]
 """A row as it is read, by column name."""
@@ -37,6 +43,23 @@ TRADE_COLUMNS = {
 INTENT_COLUMNS = ("number", "ticket", "state", "token", "created_ms")
 
 
+def is_sound(table: str, row: Stored) -> bool:
+    """Answer whether a stored row is what was written."""
+    return LAYOUTS[table].is_sound(row)
+
+
+def checked(table: str, row: Stored) -> Stored:
+    """Return a row that is what was written.
+
+    Raises:
+        StoreDamaged: naming table and key, when it is not.
+    """
+    layout = LAYOUTS[table]
+    if not layout.is_sound(row):
+        raise StoreDamaged(((table, layout.key_of(row)),))
+    return row
+
+
 def trade_row(trade: Trade, now_ms: int) -> Plain:
     """Lay a trade out as its row; ``now_ms`` is market time.
 
@@ -49,13 +72,13 @@ def trade_row(trade: Trade, now_ms: int) -> Plain:
         row["state"] = plain["machine"]["state"]
         row["last_updated"] = now_ms
         row["memory"] = dump_json(plain)
+        return sealed("trades", row)
     except UNSTORABLE as error:
         raise unstorable(f"trade {trade.ticket}", error) from error
-    return row
 
 
 def trade_of(row: Stored) -> Trade:
-    plain = load_json(row["memory"])
+    plain = load_json(checked("trades", row)["memory"])
     plain.update((field, row[column]) for field, column in TRADE_COLUMNS.items())
     return decode(Trade, plain)
 
@@ -65,17 +88,18 @@ def intent_row(intent: Intent) -> Plain:
         plain = encode(intent)
         row = {name: plain.pop(name) for name in INTENT_COLUMNS}
         row["body"] = dump_json(plain)
+        return sealed("intents", row)
     except UNSTORABLE as error:
         raise unstorable(f"intent {intent.number}", error) from error
-    return row
 
 
 def intent_of(row: Stored) -> Intent:
+    checked("intents", row)
     return decode(Intent, {**load_json(row["body"]), **{name: row[name] for name in INTENT_COLUMNS}})
 
 
 def fact_row(fact: Fact) -> Plain:
-    """Lay a fact out as its row, its ``id`` still to be given."""
+    """Lay a fact out as its row, its ``id`` and its place in the chain still to be given."""
     try:
         row = encode(fact)
         row["details"] = dump_json(row["details"])
@@ -84,33 +108,72 @@ def fact_row(fact: Fact) -> Plain:
     return row
 
 
+def chained(row: Plain, number: int, previous: str | None) -> Plain:
+    """Give a fact's row its id and its place after the fact with the hash ``previous``.
+
+    Raises:
+        InvariantBroken: when a part of it cannot be stored.
+    """
+    try:
+        return sealed("facts", {**row, "id": number, PREVIOUS: previous})
+    except UNSTORABLE as error:
+        raise unstorable(f"fact {row['kind']} of {row['ticket']}", error) from error
+
+
 def fact_of(row: Stored) -> Fact:
-    return decode(Fact, {**row, "details": load_json(row["details"])})
+    return decode(Fact, {**checked("facts", row), "details": load_json(row["details"])})
 
 
 def evaluation_row(evaluation: Evaluation) -> Plain:
     try:
         row = encode(evaluation)
+        row["score"] += 0.0  # a column of doubles does not keep the sign of a zero
         row["body"] = dump_json(row["body"])
+        return sealed("evaluations", row)
     except UNSTORABLE as error:
         raise unstorable(f"evaluation of {evaluation.symbol} at {evaluation.bar_ms}", error) from error
-    return row
 
 
 def evaluation_of(row: Stored) -> Evaluation:
-    return decode(Evaluation, {**row, "body": load_json(row["body"])})
+    return decode(Evaluation, {**checked("evaluations", row), "body": load_json(row["body"])})
 
 
 def controls_row(controls: Controls) -> Plain:
-    return {"id": 1, **encode(controls)}
+    try:
+        return sealed("controls", {"id": 1, **encode(controls)})
+    except UNSTORABLE as error:
+        raise unstorable("controls", error) from error
 
 
 def controls_of(row: Stored) -> Controls:
-    return decode(Controls, row)
+    return decode(Controls, checked("controls", row))
 
 
 def rails_row(rails: Mapping[str, Json]) -> Plain:
     try:
-        return {"id": 1, "body": dump_json(dict(rails))}
+        return sealed("rails", {"id": 1, "body": dump_json(dict(rails))})
     except UNSTORABLE as error:
         raise unstorable("rails", error) from error
+
+
+def rails_of(row: Stored) -> Plain:
+    read: Plain = load_json(checked("rails", row)["body"])
+    return read
+
+
+def kept_row(kept: Kept) -> Plain:
+    try:
+        row = encode(kept)
+        row["body"] = dump_json(row["body"])
+        return sealed("kept", row)
+    except UNSTORABLE as error:
+        raise unstorable(f"{kept.kind} {kept.key}", error) from error
+
+
+def kept_of(row: Stored) -> Kept:
+    return decode(Kept, {**checked("kept", row), "body": load_json(row["body"])})
+
+
+def kept_key(kind: KeptKind, key: str) -> Plain:
+    """Lay out which value is to be forgotten."""
+    return {"kind": kind.value, "key": key}

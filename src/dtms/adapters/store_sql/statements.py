@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Dialect, Table, and_, bindparam, or_, select
+from sqlalchemy import Dialect, Select, Table, and_, bindparam, delete, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.elements import ClauseElement
 
@@ -17,6 +17,9 @@ from dtms.adapters.store_sql import schema
 
 Row = Mapping[str, Any]
 Bound = tuple[Any, ...] | Row
+
+EXPIRED_MAX = 16
+"""How many expired values one commit removes."""
 
 _INSERTS: dict[str, Callable[[Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
@@ -27,6 +30,8 @@ class Statement:
 
     sql: str
     bind: Callable[[Row], Bound]
+    columns: tuple[str, ...] = ()
+    """Of the rows that it answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,22 +45,28 @@ class Statements:
     put_controls: Statement
     put_rails: Statement
     put_lease: Statement
+    put_kept: Statement
+    forget: Statement
+    expired: Statement
     count_up: Statement
     same_trades: Statement
-    trade_state: Statement
-    halted: Statement
+    trade: Statement
+    controls: Statement
     lease: Statement
+    last_fact: Statement
+    last_archived_fact: Statement
 
 
 def compile_statements(dialect: Dialect) -> Statements:
     """Compile every statement for a dialect."""
-    trades, leases, controls = schema.trades, schema.leases, schema.controls
+    trades, leases, controls, kept = schema.trades, schema.leases, schema.controls, schema.kept
     insert = _INSERTS[dialect.name]
     position = and_(
         trades.c.identifier == bindparam("identifier"),
         trades.c.login == bindparam("login"),
         trades.c.server == bindparam("server"),
     )
+    same = or_(trades.c.ticket == bindparam("ticket"), position)
     said: dict[str, ClauseElement] = {
         "put_trade": _upsert(insert, trades),
         "put_intent": _upsert(insert, schema.intents),
@@ -64,15 +75,16 @@ def compile_statements(dialect: Dialect) -> Statements:
         "put_controls": _upsert(insert, controls),
         "put_rails": _upsert(insert, schema.rails),
         "put_lease": _upsert(insert, leases),
+        "put_kept": _upsert(insert, kept),
+        "forget": delete(kept).where(kept.c.kind == bindparam("kind"), kept.c.key == bindparam("key")),
+        "expired": select(kept.c.kind, kept.c.key).where(kept.c.expires_ms <= bindparam("now_ms")).limit(EXPIRED_MAX),
         "count_up": _count_up(insert),
-        "same_trades": select(trades.c.ticket, trades.c.state, trades.c.disabled).where(
-            or_(trades.c.ticket == bindparam("ticket"), position)
-        ),
-        "trade_state": select(trades.c.state).where(trades.c.ticket == bindparam("ticket")),
-        "halted": select(controls.c.halted),
-        "lease": select(leases.c.holder, leases.c.token, leases.c.boot, leases.c.expires_s).where(
-            leases.c.key == bindparam("key")
-        ),
+        "same_trades": select(trades).where(same),
+        "trade": select(trades).where(trades.c.ticket == bindparam("ticket")),
+        "controls": select(controls),
+        "lease": select(leases).where(leases.c.key == bindparam("key")),
+        "last_fact": _last_of_chain(schema.facts),
+        "last_archived_fact": _last_of_chain(schema.archived_facts),
     }
     return Statements(**{name: _compiled(clause, dialect) for name, clause in said.items()})
 
@@ -82,6 +94,17 @@ def _upsert(insert: Callable[[Table], Any], table: Table) -> ClauseElement:
     statement = insert(table)
     others = {c.name: statement.excluded[c.name] for c in table.columns if not c.primary_key}
     clause: ClauseElement = statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=others)
+    return clause
+
+
+def _last_of_chain(facts: Table) -> ClauseElement:
+    """Find the hash that a ticket's next fact follows on."""
+    clause: ClauseElement = (
+        select(facts.c.hash)
+        .where(facts.c.ticket.is_not_distinct_from(bindparam("ticket")), facts.c.hash.is_not(None))
+        .order_by(facts.c.id.desc())
+        .limit(1)
+    )
     return clause
 
 
@@ -99,7 +122,10 @@ def _count_up(insert: Callable[[Table], Any]) -> ClauseElement:
 def _compiled(clause: ClauseElement, dialect: Dialect) -> Statement:
     compiled = clause.compile(dialect=dialect)
     names: Iterable[str] | None = getattr(compiled, "positiontup", None)
-    return Statement(str(compiled), _same if names is None else _by_position(list(names)))
+    columns = tuple(clause.selected_columns.keys()) if isinstance(clause, Select) else ()
+    bind = _same if names is None else _by_position(list(names))
+    fixed = {name: value for name, value in compiled.params.items() if value is not None}
+    return Statement(str(compiled), (lambda row: bind({**row, **fixed})) if fixed else bind, columns)
 
 
 def _same(row: Row) -> Bound:

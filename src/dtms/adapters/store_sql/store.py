@@ -1,18 +1,21 @@
 """The store port on SQL: one writer with group commit, readers beside it, leases and numbers among the works."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from dtms.adapters.store_sql.adopt import adopt, lift_counters
 from dtms.adapters.store_sql.leases import Answer, LeaseDesk, LeaseEvent, LeaseWorld, this_world
 from dtms.adapters.store_sql.migrate import migrate
 from dtms.adapters.store_sql.numbers import Numbers, reserve
 from dtms.adapters.store_sql.reader import EvaluationQuery, FactQuery, Reader, TradeQuery
 from dtms.adapters.store_sql.sqlite import SqliteDatabase, path_of
 from dtms.adapters.store_sql.units import apply, prepare
+from dtms.adapters.store_sql.verify import verify_vital
 from dtms.adapters.store_sql.writer import Committer, Hear, InlineWriter, ThreadWriter, Transaction, Writer
 from dtms.domain.actions import Intent
 from dtms.domain.errors import StoreFailed
@@ -115,7 +118,7 @@ class SqlStore:
         """
         # Only trades carry the time, and before the terminal was asked for it there are none to write.
         now_ms = self._clock.market_ms() if unit.create or unit.trades else 0
-        prepared = prepare(unit, now_ms)
+        prepared = prepare(unit, now_ms, self._clock.wall_ms() if unit.keep else 0)
         return await self._write(lambda tx: apply(tx, prepared, self._desk))
 
     async def next_intent_numbers(self, count: int) -> range:
@@ -125,7 +128,7 @@ class SqlStore:
         return self._numbers.give_from(await self._write(partial(reserve, count=count)), count)
 
     async def kept(self, kind: KeptKind, key: str | None = None) -> Sequence[Kept]:
-        raise NotImplementedError
+        return await self._read(partial(self._opened().reader.kept, kind, key, self._clock.wall_ms()))
 
     async def trade(self, ticket: int) -> Trade | None:
         return await self._read(partial(self._opened().reader.trade, ticket))
@@ -221,3 +224,7 @@ def _make_sound(database: SqliteDatabase) -> None:
     database.verify()
     with database.named():
         migrate(database.engine)
+        adopt(database.engine)
+        lift_counters(database.engine)
+        with contextlib.closing(database.engine.raw_connection()) as connection:
+            verify_vital(connection.driver_connection)

@@ -8,8 +8,8 @@ from dtms.adapters.store_sql import rows
 from dtms.adapters.store_sql.leases import LeaseDesk
 from dtms.adapters.store_sql.writer import Transaction
 from dtms.domain.errors import AlreadyStored, PermissionGone
-from dtms.domain.trade import State
-from dtms.ports.store import Permission, Unit
+from dtms.domain.trade import State, Trade
+from dtms.ports.store import Authority, Permission, Unit
 
 Row = dict[str, Any]
 
@@ -27,11 +27,15 @@ class Prepared:
     evaluations: Sequence[Row]
     controls: Row | None
     rails: Row | None
+    keep: Sequence[Row]
+    forget: Sequence[Row]
+    wall_ms: int
+    authority: Authority | None
     permission: Permission | None
 
 
-def prepare(unit: Unit, now_ms: int) -> Prepared:
-    """Lay a unit out as rows; ``now_ms`` is market time.
+def prepare(unit: Unit, now_ms: int, wall_ms: int = 0) -> Prepared:
+    """Lay a unit out as rows; ``now_ms`` is market time, ``wall_ms`` the machine's, by which kept values expire.
 
     Raises:
         InvariantBroken: when a value in it cannot be stored.
@@ -44,6 +48,10 @@ def prepare(unit: Unit, now_ms: int) -> Prepared:
         evaluations=[rows.evaluation_row(evaluation) for evaluation in unit.evaluations],
         controls=None if unit.controls is None else rows.controls_row(unit.controls),
         rails=None if unit.rails is None else rows.rails_row(unit.rails),
+        keep=[rows.kept_row(kept) for kept in unit.keep],
+        forget=[rows.kept_key(kind, key) for kind, key in unit.forget],
+        wall_ms=wall_ms,
+        authority=unit.authority,
         permission=unit.permission,
     )
 
@@ -54,7 +62,10 @@ def apply(tx: Transaction, unit: Prepared, desk: LeaseDesk) -> Sequence[int]:
     Raises:
         PermissionGone: when what permitted it no longer holds.
         AlreadyStored: when a trade that it creates is under defence already.
+        StoreDamaged: when a row that decides on it is not what was written.
     """
+    if unit.authority is not None:
+        _require_lease(tx, unit.authority, desk)
     if unit.permission is not None:
         _check(tx, unit.permission, desk)
     if unit.create:
@@ -65,30 +76,46 @@ def apply(tx: Transaction, unit: Prepared, desk: LeaseDesk) -> Sequence[int]:
     tx.put(say.add_evaluation, "evaluations", unit.evaluations)
     tx.put(say.put_controls, "controls", () if unit.controls is None else (unit.controls,))
     tx.put(say.put_rails, "rails", () if unit.rails is None else (unit.rails,))
+    tx.take(say.forget, "kept", unit.forget)
+    if unit.keep:
+        tx.take(say.forget, "kept", tx.rows(say.expired, {"now_ms": unit.wall_ms}))
+        tx.put(say.put_kept, "kept", unit.keep)
     return _add_facts(tx, unit.facts)
 
 
+def _require_lease(tx: Transaction, under: Authority | Permission, desk: LeaseDesk) -> None:
+    if not desk.holds(tx, under.key, under.holder, under.token):
+        raise PermissionGone(f"lease {under.key} is not held with token {under.token}")
+
+
 def _check(tx: Transaction, permission: Permission, desk: LeaseDesk) -> None:
-    if not desk.holds(tx, permission.key, permission.holder, permission.token):
-        raise PermissionGone(f"lease {permission.key} is not held with token {permission.token}")
+    _require_lease(tx, permission, desk)
     if not permission.despite_halt:
-        halted = tx.first(tx.say.halted, {})
-        if halted is not None and halted[0]:
+        controls = tx.row(tx.say.controls, {})
+        if controls is not None and rows.controls_of(controls).halted:
             raise PermissionGone("trading is halted")
-    stored = tx.first(tx.say.trade_state, {"ticket": permission.ticket})
+    stored = tx.row(tx.say.trade, {"ticket": permission.ticket})
     if stored is None:
         raise PermissionGone(f"trade {permission.ticket} is not registered")
-    if stored[0] not in permission.states:
-        raise PermissionGone(f"trade {permission.ticket} is {stored[0]}")
+    _require_permitted(rows.trade_of(stored), permission)
+
+
+def _require_permitted(trade: Trade, permission: Permission) -> None:
+    if trade.disabled:
+        raise PermissionGone(f"trade {trade.ticket} is disabled")
+    if trade.state not in permission.states:
+        raise PermissionGone(f"trade {trade.ticket} is {trade.state}")
+    if permission.owners is not None and trade.owner not in permission.owners:
+        raise PermissionGone(f"trade {trade.ticket} belongs to {trade.owner.value or 'nobody'}")
 
 
 def _create(tx: Transaction, create: Sequence[Row]) -> None:
     """Write new trades; a row of the same ticket or position that is closed or disabled does not stand in the way."""
     known = {
-        ticket
+        stored["ticket"]
         for row in create
-        for ticket, state, disabled in tx.all(tx.say.same_trades, row)
-        if state != State.CLOSED and not disabled
+        for stored in tx.rows(tx.say.same_trades, row)
+        if rows.checked("trades", stored)["state"] != State.CLOSED and not stored["disabled"]
     }
     if known:
         raise AlreadyStored(tuple(sorted(known)))
@@ -96,8 +123,27 @@ def _create(tx: Transaction, create: Sequence[Row]) -> None:
 
 
 def _add_facts(tx: Transaction, facts: Sequence[Row]) -> Sequence[int]:
+    """Write facts, each chained to the one before it of the same ticket."""
     if not facts:
         return ()
     ids = tx.count_up(FACTS, len(facts))
-    tx.put(tx.say.add_fact, FACTS, [{**fact, "id": given} for fact, given in zip(facts, ids, strict=True)])
+    last: dict[int | None, str | None] = {}
+    placed = []
+    for fact, number in zip(facts, ids, strict=True):
+        ticket = fact["ticket"]
+        row = rows.chained(fact, number, last[ticket] if ticket in last else last_of_chain(tx, ticket))
+        last[ticket] = row["hash"]
+        placed.append(row)
+    tx.put(tx.say.add_fact, FACTS, placed)
     return tuple(ids)
+
+
+def last_of_chain(tx: Transaction, ticket: int | None) -> str | None:
+    """Return the hash that a ticket's next fact follows on; None for its first.
+
+    It is read under the write lock each time: another process may have added to the chain.
+    """
+    for statement in (tx.say.last_fact, tx.say.last_archived_fact):
+        if (found := tx.first(statement, {"ticket": ticket})) is not None:
+            return str(found[0])
+    return None

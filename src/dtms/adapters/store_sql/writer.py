@@ -17,13 +17,16 @@ from typing import Any, Protocol, TypeVar, cast
 from dtms.adapters.store_sql.migrate import require_current
 from dtms.adapters.store_sql.sqlite import BEGIN, UNIT_ERRORS, DriverError, SqliteDatabase, is_busy
 from dtms.adapters.store_sql.statements import Statement, Statements, compile_statements
-from dtms.domain.errors import AlreadyStored, InvariantBroken, PermissionGone, StoreFailed
+from dtms.domain.errors import AlreadyStored, InvariantBroken, PermissionGone, StoreDamaged, StoreFailed
 
 T = TypeVar("T")
 
 BATCH_MAX = 1024
 CHANGES = "changes"
 """Counts transactions, so that what hears of them can tell whether it missed one."""
+
+GONE = "gone:"
+"""Before the name of a table whose rows were removed; they are told by their keys alone."""
 
 Written = tuple[str, Sequence[Mapping[str, Any]]]
 """A table's name, and rows as they were written to it."""
@@ -55,15 +58,25 @@ class Transaction:
             self.run_all(statement, rows)
             self.written.append((table, rows))
 
+    def take(self, statement: Statement, table: str, keys: Sequence[Mapping[str, Any]]) -> None:
+        """Remove rows, and tell of it as ``gone:`` and the table's name."""
+        if keys:
+            self.run_all(statement, keys)
+            self.written.append((f"{GONE}{table}", keys))
+
     def first(self, statement: Statement, row: Mapping[str, Any]) -> tuple[Any, ...] | None:
         self.run(statement, row)
         found: list[tuple[Any, ...]] = self.cursor.fetchall()
         return found[0] if found else None
 
-    def all(self, statement: Statement, row: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    def rows(self, statement: Statement, row: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Answer the rows that a statement selects, by column name."""
         self.run(statement, row)
-        found: list[tuple[Any, ...]] = self.cursor.fetchall()
-        return found
+        return [dict(zip(statement.columns, found, strict=True)) for found in self.cursor.fetchall()]
+
+    def row(self, statement: Statement, row: Mapping[str, Any]) -> dict[str, Any] | None:
+        found = self.rows(statement, row)
+        return found[0] if found else None
 
     def count_up(self, name: str, by: int) -> range:
         """Take the next ``by`` numbers of a counter."""
@@ -143,7 +156,7 @@ class Committer:
             execute("SAVEPOINT work")
         try:
             value = work(tx)
-        except (PermissionGone, AlreadyStored, InvariantBroken) as error:
+        except (PermissionGone, AlreadyStored, InvariantBroken, StoreDamaged) as error:
             failed: Exception = error
         except UNIT_ERRORS as error:
             failed = InvariantBroken(f"cannot be stored: {error}")

@@ -1,0 +1,172 @@
+"""Whether what is stored is what was written: pages by SQLite, rows by their hashes, facts by their chain.
+
+Three depths: what a start acts on (``verify_vital``), a slice of everything (``verify_slice``, for a slow pass in the
+background), and a whole file (``verify_file``, for a backup).
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dtms.adapters.store_sql.hashes import HASH, LAYOUTS, PREVIOUS, Layout
+from dtms.adapters.store_sql.sqlite import SqliteDatabase
+from dtms.domain.actions import IntentState
+from dtms.domain.errors import StoreDamaged
+from dtms.domain.trade import State
+
+Found = tuple[str, str]
+"""A damaged row: its table and its key."""
+
+OPEN = ", ".join(f"'{state.value}'" for state in IntentState if not state.is_open)
+VITAL = {
+    "trades": f"state <> '{State.CLOSED.value}'",
+    "intents": f"state NOT IN ({OPEN})",
+    "controls": "1",
+    "rails": "1",
+    "leases": "1",
+}
+"""What is acted on: a row whose state is of no known word belongs to it."""
+
+CHAINED = ("facts", "archived_facts")
+BEFORE = "before"
+_BEFORE = (
+    "(SELECT b.hash FROM {table} b WHERE b.ticket IS f.ticket AND b.id < f.id AND b.hash IS NOT NULL"
+    " ORDER BY b.id DESC LIMIT 1)"
+)
+LINKS = "SELECT f.*, coalesce({}, {}) AS before FROM {{table}} f".format(
+    *(_BEFORE.format(table=table) for table in CHAINED)
+)
+"""Each fact, and the hash of the one before it of the same ticket, which may have gone to the archive."""
+
+
+def verify_vital(connection: Any) -> None:
+    """Verify every row that a start acts on, on a driver's connection.
+
+    Raises:
+        StoreDamaged: naming the rows that are not what was written.
+    """
+    found = [row for table, where in VITAL.items() for row in damaged(connection, table, where)]
+    if found:
+        raise StoreDamaged(tuple(found))
+
+
+def damaged(connection: Any, table: str, where: str = "1") -> Iterator[Found]:
+    """Yield the rows of a table whose content is not what their hash was made of."""
+    layout = LAYOUTS[table]
+    for row in _rows(connection, f"SELECT * FROM {table} WHERE {where}"):
+        if not layout.is_sound(row):
+            yield table, layout.key_of(row)
+
+
+def verify_chain(connection: Any, ticket: int | None) -> list[Found]:
+    """Return the facts of a ticket that are damaged or do not follow on the one before them."""
+    return [
+        found
+        for table in CHAINED
+        for found in _broken(table, _rows(connection, f"{_links(table)} WHERE f.ticket IS ? ORDER BY f.id", ticket))
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a pass over the store goes on: after this key of this table; the first place has no key."""
+
+    table: str
+    after: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scrubbed:
+    """What a slice of a pass found."""
+
+    rows: int
+    """How many were looked at."""
+    damages: tuple[Found, ...]
+    next: Place | None
+    """None when the pass is through."""
+
+
+def verify_slice(connection: Any, place: Place | None, limit: int) -> Scrubbed:
+    """Verify the next ``limit`` rows of a pass; a pass begins without a place."""
+    at = place or Place(table=_ORDER[0])
+    layout = LAYOUTS[at.table]
+    rows = list(_rows(connection, *_slice_query(at, layout, limit)))
+    broken = _broken(at.table, rows) if at.table in CHAINED else _damaged_of(at.table, rows)
+    if len(rows) == limit:
+        after: Place | None = Place(table=at.table, after=tuple(rows[-1][name] for name in layout.key))
+    else:
+        after = _first_of_next(at.table)
+    return Scrubbed(rows=len(rows), damages=tuple(broken), next=after)
+
+
+_ORDER = tuple(LAYOUTS)
+
+
+def _first_of_next(table: str) -> Place | None:
+    follows = _ORDER.index(table) + 1
+    return Place(table=_ORDER[follows]) if follows < len(_ORDER) else None
+
+
+def _slice_query(at: Place, layout: Layout, limit: int) -> tuple[Any, ...]:
+    key = ", ".join(f'f."{name}"' for name in layout.key)
+    marks = ", ".join("?" for _ in layout.key)
+    chosen = _links(at.table) if at.table in CHAINED else f"SELECT f.* FROM {at.table} f"
+    where = f" WHERE ({key}) > ({marks})" if at.after else ""
+    return f"{chosen}{where} ORDER BY {key} LIMIT ?", *at.after, limit
+
+
+def verify_file(path: Path) -> None:
+    """Verify a whole file: its pages and indexes, every row, every chain.
+
+    Raises:
+        StoreFailed: when it cannot be read, or is no database; ``StoreDamaged`` when rows are not what was written.
+    """
+    database = SqliteDatabase(path)
+    with database.named(), contextlib.closing(database.connect()) as connection:
+        connection.execute("PRAGMA query_only = ON")
+        told = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        if told != "ok":
+            raise database.unsound(told)
+        found = list(_all_damaged(connection))
+    if found:
+        raise StoreDamaged(tuple(found))
+
+
+def _all_damaged(connection: Any) -> Iterator[Found]:
+    place: Place | None = None
+    while True:
+        report = verify_slice(connection, place, _SLICE)
+        yield from report.damages
+        place = report.next
+        if place is None:
+            return
+
+
+_SLICE = 5_000
+
+
+def _links(table: str) -> str:
+    return LINKS.format(table=table)
+
+
+def _damaged_of(table: str, rows: Sequence[dict[str, Any]]) -> Iterator[Found]:
+    layout = LAYOUTS[table]
+    return ((table, layout.key_of(row)) for row in rows if not layout.is_sound(row))
+
+
+def _broken(table: str, rows: Any) -> Iterator[Found]:
+    """Yield facts that are damaged, or whose predecessor is not the one that they were chained to."""
+    layout = LAYOUTS[table]
+    for row in rows:
+        is_linked = row[HASH] is None or row[PREVIOUS] == row[BEFORE]
+        if not (is_linked and layout.is_sound(row)):
+            yield table, layout.key_of(row)
+
+
+def _rows(connection: Any, sql: str, *values: Any) -> Iterator[dict[str, Any]]:
+    cursor = connection.execute(sql, values)
+    names = [column[0] for column in cursor.description]
+    for row in cursor:
+        yield dict(zip(names, row, strict=True))
