@@ -118,7 +118,7 @@ class TestPlaced:
         assert deal.order == result.order
         assert lab.opened(0) > result.order
 
-    def test_a_placed_order_that_is_never_filled_ends_cancelled_without_a_deal(self, lab: Lab) -> None:
+    def test_a_placed_order_that_is_never_filled_expires_without_a_deal(self, lab: Lab) -> None:
         fault(lab, "placed_never", late_s=3)
         result = lab.terminal.order_send(BUY)
         assert result is not None
@@ -127,7 +127,7 @@ class TestPlaced:
         assert lab.terminal.orders_get() == ()
         assert volumes(lab) == []
         (past,) = lab.terminal.history_orders_get(ticket=result.order) or ()
-        assert past.state == MT5.ORDER_STATE_CANCELED
+        assert past.state == MT5.ORDER_STATE_EXPIRED
         assert lab.terminal.history_deals_get(ticket=result.order) == ()
 
     def test_a_placed_close_closes_later(self, lab: Lab) -> None:

@@ -102,7 +102,7 @@ class SimulatedTerminal(Constants, MarketCalls, BookCalls, TradeCalls):
         super().__init__(world, server, Engine(world, fills, agenda), clock, journal)
         faults = make_layer(self, agenda, sleep, FaultFile(config.journal))
         self.simulation = Simulation(self, faults)
-        faults.start(getattr(config, "faults", ()))
+        faults.start(config.faults)
 
     def initialize(self, path: str = "", /, **options: Any) -> bool:
         """Connect to the terminal; options are login, password, server, timeout, portable."""
@@ -238,7 +238,7 @@ class Simulation:
 
     def send_as(self, request: dict[str, Any], reason: Reason = Reason.CLIENT) -> OrderSendResult:
         """Send a request as somebody else does: a person at the desk, on the phone, on the web."""
-        read = read_request(request)
+        read = read_request(request, self.world.manners)
         if not isinstance(read, TradeRequest):
             raise ValueError(read.text)
         self._terminal._catch_up()

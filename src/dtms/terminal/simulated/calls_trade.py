@@ -3,9 +3,9 @@
 import math
 
 from dtms.terminal.simulated.answers import API_DISABLED, CHECK_OK, INVALID_PARAMS, RETCODE_TEXTS, ErrorText
+from dtms.terminal.simulated.bookings import Outcome
 from dtms.terminal.simulated.cases import Case
 from dtms.terminal.simulated.constants import MT5
-from dtms.terminal.simulated.fills import Outcome
 from dtms.terminal.simulated.grid import to_lots, to_money, to_points, to_price, to_units
 from dtms.terminal.simulated.records import Reason
 from dtms.terminal.simulated.requests import read_request

@@ -11,13 +11,13 @@ from dataclasses import asdict
 from typing import Any
 
 from dtms.terminal.simulated import conditions, views
+from dtms.terminal.simulated.bookings import Outcome
 from dtms.terminal.simulated.clock import SimClock
 from dtms.terminal.simulated.faults import described
 from dtms.terminal.simulated.faults_clock import move_on
 from dtms.terminal.simulated.faults_kinds import ROWS, FaultKind
 from dtms.terminal.simulated.faults_layer import FaultLayer
 from dtms.terminal.simulated.faults_people import Person
-from dtms.terminal.simulated.fills import Outcome
 from dtms.terminal.simulated.grid import to_lots, to_money, to_price
 from dtms.terminal.simulated.records import Reason, RequestNote
 from dtms.terminal.simulated.trade import TradeServer

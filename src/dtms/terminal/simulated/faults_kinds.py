@@ -202,7 +202,7 @@ ROWS: Mapping[FaultKind, Row] = {
         is_for_deals=True,
     ),
     K.PLACED_NEVER: Row(
-        meaning="10008: accepted, listed as an order, cancelled later without a deal",
+        meaning="10008: accepted, listed as an order, expires later without a deal",
         calls=SEND,
         arguments=LATE,
         is_for_deals=True,

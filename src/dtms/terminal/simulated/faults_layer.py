@@ -3,20 +3,18 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial, wraps
 from typing import Any, TypeVar
 
 from dtms.terminal.simulated import faults_lists, faults_people, faults_prices, faults_replies
 from dtms.terminal.simulated.answers import SUCCESS
-from dtms.terminal.simulated.constants import MT5
 from dtms.terminal.simulated.faults import Fault, parse_fault
-from dtms.terminal.simulated.faults_books import NOTHING, Memory, Shown, shown
+from dtms.terminal.simulated.faults_books import Memory
 from dtms.terminal.simulated.faults_call import Armed, Call
 from dtms.terminal.simulated.faults_clock import jump_server_clock
 from dtms.terminal.simulated.faults_kept import FaultFile, Kept
-from dtms.terminal.simulated.faults_kinds import BOOKS, CALLS, HISTORY, FaultKind
-from dtms.terminal.simulated.faults_late import Agenda, Waiting, as_order
+from dtms.terminal.simulated.faults_kinds import CALLS, FaultKind
+from dtms.terminal.simulated.faults_late import Agenda, Waiting
 from dtms.terminal.simulated.faults_site import Act, Site, Sleep
 from dtms.terminal.simulated.session import Session
 
@@ -28,7 +26,6 @@ ACTS: Mapping[FaultKind, Act] = {
 }
 REAL_TIME = frozenset({FaultKind.HANG, FaultKind.SLOW})
 """What takes real seconds, and so needs a terminal that runs by a real clock."""
-LISTED = BOOKS | HISTORY
 Kind = TypeVar("Kind", bound=type)
 
 
@@ -154,7 +151,7 @@ class FaultLayer:
         """Show other books, or no connection, for the length of one call."""
         terminal, switches = self._terminal, self._site.world.switches
         connected = switches.connected
-        terminal._shown = self._books(call)
+        terminal._shown = call.books
         switches.connected = connected and not call.is_offline
         try:
             yield
@@ -162,27 +159,17 @@ class FaultLayer:
             terminal._shown = None
             switches.connected = connected
 
-    def _books(self, call: Call) -> Shown | None:
-        """Give the books that a call shows: spoiled ones, and with orders that were placed and wait."""
-        if call.name not in LISTED or call.books is NOTHING or not any(late.ticket for late in self.waiting):
-            return call.books
-        self._site.catch_up()  # what waited may be done now
-        world = self._site.world
-        base = call.books or shown(world.ledger)
-        placed = {late.ticket: as_order(late, world, MT5.ORDER_STATE_PLACED) for late in self.waiting if late.ticket}
-        return replace(base, orders={**base.orders, **placed})
-
     def _drop_spent(self) -> None:
         now_ms = self._site.world.now_ms
         left = [armed for armed in self._armed if not armed.is_spent(now_ms)]
-        if len(left) != len(self._armed) or not (left or self._site.agenda.waiting):
+        if len(left) != len(self._armed):
             self._armed = left
             self._settle()
 
     def _settle(self) -> None:
         """Stand in the way of calls while there is something to do, and out of it otherwise."""
         terminal = self._terminal
-        is_needed = bool(self._armed or self._site.agenda.waiting)
+        is_needed = bool(self._armed)
         if is_needed and terminal._layer is None:
             self._site.memory = terminal._journal = Memory(self._site.world.ledger, terminal._journal)
             terminal._layer = self

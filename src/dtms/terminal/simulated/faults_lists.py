@@ -7,6 +7,7 @@ from functools import partial
 from itertools import count
 from typing import Any
 
+from dtms.terminal.simulated.bookings import Outcome
 from dtms.terminal.simulated.constants import MT5
 from dtms.terminal.simulated.faults_books import NOTHING, Shown, without
 from dtms.terminal.simulated.faults_books import shown as as_they_stand
@@ -15,7 +16,6 @@ from dtms.terminal.simulated.faults_kinds import FaultKind
 from dtms.terminal.simulated.faults_prices import altered, freeze
 from dtms.terminal.simulated.faults_replies import error_of
 from dtms.terminal.simulated.faults_site import Act, Site
-from dtms.terminal.simulated.fills import Outcome
 from dtms.terminal.simulated.records import Reason
 
 FIRST_ELSEWHERE = 900_000_001

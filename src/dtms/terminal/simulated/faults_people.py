@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from dtms.terminal.simulated.bookings import Outcome
 from dtms.terminal.simulated.constants import MT5
 from dtms.terminal.simulated.faults_call import Armed, Call
 from dtms.terminal.simulated.faults_kinds import FaultKind
 from dtms.terminal.simulated.faults_site import Act, Site
-from dtms.terminal.simulated.fills import Outcome
 from dtms.terminal.simulated.grid import to_lots, to_price
 from dtms.terminal.simulated.records import Position, Reason
 from dtms.terminal.simulated.requests import read_request
@@ -66,7 +66,7 @@ class Person:
         return self._send(**volume, **market, type_filling=filling, **more)
 
     def _send(self, **request: Any) -> Outcome:
-        read = read_request(request)
+        read = read_request(request, self._world.manners)
         if not isinstance(read, TradeRequest):
             raise ValueError(read.text)
         return self._server.send(read, self._reason)

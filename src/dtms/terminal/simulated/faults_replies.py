@@ -1,19 +1,21 @@
 """What can become of the reply to a request, or of any call: lost, unclear, refused, late, or never."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from enum import Enum
 from functools import partial
 from typing import Any
 
 from dtms.terminal.simulated.answers import ERROR_TEXTS, ErrorText, bad_argument
+from dtms.terminal.simulated.bookings import Outcome
 from dtms.terminal.simulated.constants import MT5
 from dtms.terminal.simulated.faults_call import Armed, Call, nothing
 from dtms.terminal.simulated.faults_kinds import FaultKind
 from dtms.terminal.simulated.faults_late import Waiting
 from dtms.terminal.simulated.faults_site import Act, Site
-from dtms.terminal.simulated.fills import Outcome
-from dtms.terminal.simulated.records import Reason
 from dtms.terminal.simulated.structs import OrderSendResult, TradeRequest
+
+NEVER_MS = 10**12
 
 
 class Fate(Enum):
@@ -54,10 +56,10 @@ def _decided(site: Site, call: Call, armed: Armed, fate: Fate | None, reply: Rep
     return reply(site, call, armed, request)
 
 
-def _let_wait(site: Site, armed: Armed, request: TradeRequest, **order: Any) -> None:
+def _let_wait(site: Site, armed: Armed, request: TradeRequest) -> None:
     now_ms = site.world.now_ms
     due_ms = now_ms + armed.late_ms()
-    site.agenda.add(Waiting(due_ms=due_ms, since_ms=now_ms, request=request._asdict(), **order))
+    site.agenda.add(Waiting(due_ms=due_ms, since_ms=now_ms, request=request._asdict()))
 
 
 def lost(site: Site, call: Call, armed: Armed, _: TradeRequest) -> Any:
@@ -78,21 +80,34 @@ def requoted(site: Site, _: Call, armed: Armed, request: TradeRequest) -> OrderS
     return site.result(request, Outcome(retcode=retcode), 0 if retcode == MT5.TRADE_RETCODE_PRICE_OFF else away)
 
 
-def placed(is_filled: bool) -> Act:
-    """Make an act that accepts a request as an order, which is filled or cancelled later."""
+def placed_late(site: Site, call: Call, armed: Armed) -> None:
+    """Let the broker accept the request as an order that it fills later."""
+    call.answer_instead(partial(_placed, site, call, armed.late_ms()))
 
-    def answer(site: Site, call: Call, armed: Armed) -> Any:
-        request = site.read(call)
-        if request is None or isinstance(site.server.judge(request, Reason.EXPERT), int):
-            return None if request is None else call.plain()
-        ticket = site.world.ledger.new_ticket()
-        _let_wait(site, armed, request, ticket=ticket, is_filled=is_filled)
-        return site.result(request, Outcome(retcode=MT5.TRADE_RETCODE_PLACED, order=ticket))
 
-    def act(site: Site, call: Call, armed: Armed) -> None:
-        call.answer_instead(partial(answer, site, call, armed))
+def placed_never(site: Site, call: Call, armed: Armed) -> None:
+    """Let the broker accept the request as an order, which expires without a deal."""
 
-    return act
+    def answer() -> Any:
+        result = _placed(site, call, NEVER_MS)
+        order = site.world.ledger.orders.get(result.order) if result else None
+        if order is not None:
+            expires_ms = site.world.now_ms + armed.late_ms()
+            site.world.ledger.apply(replace(order, expires_ms=expires_ms))
+        return result
+
+    call.answer_instead(answer)
+
+
+def _placed(site: Site, call: Call, delay_ms: int) -> Any:
+    """Send the request to a broker whose executions take time, for once."""
+    manners = site.world.manners
+    usual_ms = manners.execution_delay_ms
+    manners.execution_delay_ms = delay_ms
+    try:
+        return call.plain()
+    finally:
+        manners.execution_delay_ms = usual_ms
 
 
 def bad(site: Site, call: Call, armed: Armed) -> None:
@@ -137,8 +152,8 @@ ACTS: Mapping[FaultKind, Act] = {
     K.UNCLEAR_EXECUTED: instead(Fate.NOW, said),
     K.UNCLEAR_UNEXECUTED: instead(Fate.NEVER, said),
     K.UNCLEAR_LATE: instead(Fate.LATE, said),
-    K.PLACED_LATE: placed(is_filled=True),
-    K.PLACED_NEVER: placed(is_filled=False),
+    K.PLACED_LATE: placed_late,
+    K.PLACED_NEVER: placed_never,
     K.RETCODE: instead(None, said),
     K.UNKNOWN_RETCODE: instead(None, said),
     K.REQUOTE: instead(Fate.NEVER, requoted),

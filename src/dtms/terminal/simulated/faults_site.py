@@ -5,11 +5,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dtms.terminal.simulated.answers import ErrorText
+from dtms.terminal.simulated.bookings import Outcome
 from dtms.terminal.simulated.faults_books import Memory
 from dtms.terminal.simulated.faults_call import Armed, Call
 from dtms.terminal.simulated.faults_late import Agenda
 from dtms.terminal.simulated.feed import Quote
-from dtms.terminal.simulated.fills import Outcome
 from dtms.terminal.simulated.structs import OrderSendResult, TradeRequest
 from dtms.terminal.simulated.trade import TradeServer
 from dtms.terminal.simulated.world import World
