@@ -259,7 +259,7 @@ class TestBatches:
         bench.clock.advance(1800)
         end_ms = bench.clock.now_ms() // 300_000 * 300_000 + 3 * 3_600_000
         start_ms = end_ms - 1_200_000
-        times, signed, total = bench.value("flow", symbol=EURUSD, from_ms=start_ms, to_ms=end_ms)
+        times, signed, total, spread = bench.value("flow", symbol=EURUSD, from_ms=start_ms, to_ms=end_ms)
         ticks = bench.terminal.copy_ticks_range(EURUSD, start_ms // 1000 - 300, end_ms // 1000, MT5.COPY_TICKS_INFO)
         assert ticks is not None
         expected: dict[int, list[int]] = {}
@@ -272,6 +272,9 @@ class TestBatches:
         assert times == sorted(expected)
         assert len(times) == 4
         assert [list(pair) for pair in zip(signed, total, strict=True)] == [expected[time] for time in times]
+        for time, median in zip(times, spread, strict=True):
+            quoted = sorted(row["ask"] - row["bid"] for row in ticks if time <= row["time_msc"] < time + 300_000)
+            assert median == pytest.approx(quoted[(len(quoted) - 1) // 2])
 
     def test_a_quote_that_is_no_number_crosses_as_null(self, bench: Bench) -> None:
         tick = bench.terminal.symbol_info_tick(EURUSD)

@@ -277,7 +277,7 @@ def test_traded_minutes_before_the_known_m5_bars_come_from_m15() -> None:
     assert book.traded_minutes(ms("2025-08-25 13:00"), ms("2025-08-25 14:00")) == 60.0
 
 
-def test_the_median_spread_leaves_zeros_out_and_is_none_when_unknown() -> None:
+def test_without_quotes_the_spread_is_guessed_from_bars_without_zeros_and_none_when_unknown() -> None:
     bars = replace(small(6), spread=np.array([0.0, 0.0, 0.1, 0.3, 0.2, 0.0]))
     book = BarBook("XAUUSD")
     assert book.median_spread() is None
@@ -285,13 +285,32 @@ def test_the_median_spread_leaves_zeros_out_and_is_none_when_unknown() -> None:
     assert book.median_spread() is None
     book = BarBook("XAUUSD")
     book.merge(bars, FOREVER)
-    assert book.median_spread() == pytest.approx(0.2)
+    assert book.median_spread() == pytest.approx(1.5 * 0.2)
 
 
-def test_the_median_spread_of_recorded_gold_is_that_of_its_last_thirty_days() -> None:
+def test_the_guess_from_recorded_gold_rests_on_the_longer_of_its_bars_where_they_say_more() -> None:
     book = book_at("2025-09-10 12:00")
     spreads = book.m15().spread[book.m15().time_ms >= book.m15().last_close_ms - 30 * 24 * 3_600_000]
-    assert book.median_spread() == np.median(spreads[spreads > 0.0])
+    assert book.median_spread() == pytest.approx(1.5 * max(np.median(spreads), np.median(book.m5().spread)))
+
+
+def test_spreads_that_come_with_ticks_replace_the_guess_once_there_is_an_hour_of_them() -> None:
+    book = book_at("2025-09-10 12:00")
+    guess, now_ms = book.median_spread(), ms("2025-09-10 12:00")
+    assert guess is not None
+    few, enough = flow_at(now_ms - M5_MS, [1.0] * 11), flow_at(now_ms, [1.0] * 12)
+    book.merge_flow(replace(few, spread=np.full(11, 0.05)), now_ms - M5_MS)
+    assert book.median_spread() == guess
+    book.merge_flow(replace(enough, spread=np.full(12, 0.05)), now_ms)
+    assert book.median_spread() == pytest.approx(0.05)
+
+
+def test_on_a_monday_ticks_are_asked_for_from_before_the_weekend() -> None:
+    book = book_at("2025-09-08 06:00")
+    asked = book.needs_flow(ms("2025-09-08 06:00"))
+    assert asked is not None
+    assert ms("2025-09-04 06:00") <= asked[0] <= ms("2025-09-05 06:00")
+    assert book_at("2025-09-10 12:00").needs_flow(ms("2025-09-10 12:00")) is not None
 
 
 # --- order flow ---

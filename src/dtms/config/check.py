@@ -22,14 +22,28 @@ _PATTERNS: Final[Mapping[str, tuple[re.Pattern[str], str]]] = {
     "main.host": (re.compile(r"\S+"), "must not be empty"),
     "terminal.host": (re.compile(r"\S+"), "must not be empty"),
 }
+_PLACE: Final = (
+    re.compile(r"https?://[^/\s]+.*|(?![a-z]{2,}://).+"),
+    "must be a file or an http:// or https:// address",
+)
+_MARKET: Final = (re.compile(r"[a-z][a-z0-9]*:\S+"), "must name exchange and market, like binance:BTC/USDT")
+_PARTS: Final[Mapping[str, tuple[re.Pattern[str], str]]] = {
+    "calendar": _PLACE,
+    "vix.source": _PLACE,
+    "flow.exchanges": _MARKET,
+}
+"""Of each value, where there is one; keys that may be absent, or hold several."""
+_QUERY: Final = re.compile(r"(https?://[^?\s]*\?).+")
 _PASSWORD: Final = re.compile(r"(://[^/:@\s]*:)[^@/\s]+@")
 
 
 def masked(key: str, value: object) -> object:
-    """Return a value as it may be shown: secrets and passwords in URLs are hidden."""
+    """Return a value as it may be shown: secrets, passwords and queries in URLs are hidden."""
     if value is not None and key in SECRETS:
         return "********"
-    return _PASSWORD.sub(r"\1********@", value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    return _QUERY.sub(r"\1********", _PASSWORD.sub(r"\1********@", value))
 
 
 def refusal(key: str, value: object, rule: str, source: str) -> Misconfigured:
@@ -59,7 +73,7 @@ def from_text(leaf: Leaf, text: str, source: str) -> Any:
     """Check a value of the environment or the command line, where everything is text."""
     if text.strip().lower() in ("null", "none"):
         return from_json(leaf, None, source)
-    if text.lstrip().startswith("["):
+    if text.lstrip().startswith(("[", "{")):
         return from_json(leaf, _parsed(leaf, text, source), source)
     try:
         checked = leaf.adapter().validate_strings(text.strip())
@@ -72,7 +86,7 @@ def _parsed(leaf: Leaf, text: str, source: str) -> object:
     try:
         return json.loads(text)
     except ValueError:
-        raise refusal(leaf.key, text, "must be a JSON list", source) from None
+        raise refusal(leaf.key, text, "must be valid JSON", source) from None
 
 
 def _rule(error: ValidationError) -> str:
@@ -91,7 +105,17 @@ def _bounded(leaf: Leaf, value: Any, source: str) -> Any:
     pattern = _PATTERNS.get(leaf.key)
     if pattern and not pattern[0].fullmatch(str(value)):
         raise refusal(leaf.key, value, pattern[1], source)
+    _check_parts(leaf, value, source)
     return value
+
+
+def _check_parts(leaf: Leaf, value: Any, source: str) -> None:
+    pattern = _PARTS.get(leaf.key)
+    if pattern is None or value is None:
+        return
+    for part in value.values() if isinstance(value, dict) else (value,):
+        if not pattern[0].fullmatch(part):
+            raise refusal(leaf.key, value, pattern[1], source)
 
 
 def _is_zone(name: str) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from functools import cache
-from typing import Any, Final, get_origin, get_type_hints
+from typing import Any, Final, get_args, get_origin, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter
 
@@ -39,13 +39,13 @@ def _leaves_of(prefix: str, cls: type) -> dict[str, Leaf]:
     found: dict[str, Leaf] = {}
     for field in fields(cls):
         key, default = f"{prefix}{field.name}", _default(field)
-        if get_origin(hints[field.name]) is Mapping:
+        if get_origin(hints[field.name]) is Mapping and get_args(hints[field.name])[1] is float:
             found |= {
                 f"{key}.{name}": Leaf(key=f"{key}.{name}", annotation=float, default=v) for name, v in default.items()
             }
         else:
             found[key] = Leaf(key=key, annotation=hints[field.name], default=default)
-    return found
+    return found  # a mapping of names that the user chooses is one leaf, as any other value
 
 
 @cache

@@ -80,6 +80,39 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VixFrom:
+    """Where the volatility index comes from; the symbol is asked first."""
+
+    symbol: str | None = None
+    """The broker's own symbol."""
+    source: str | None = None
+    """A CSV file or URL with date and close."""
+    stale_days: float = 5.0
+    """Older figures are not used: a long weekend is no reason, a file that ended is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowFrom:
+    """Order flow from crypto exchanges, by the broker's symbol: ``{"BTCUSD": "binance:BTC/USDT"}``."""
+
+    exchanges: Mapping[str, str] = field(default_factory=dict)
+    poll_s: float = 5.0
+    stale_s: float = 60.0
+    """Without news for so long the terminal's ticks are used instead."""
+    timeout_s: float = 10.0
+    backfill_min: float = 125.0
+    """How far back trades are fetched at start: the layer needs two hours."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetching:
+    """How files behind URLs are fetched; the last good copy is kept in the data directory."""
+
+    refresh_h: float = 24.0
+    timeout_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """One effective value; ``source`` says where it comes from."""
 
@@ -125,8 +158,11 @@ class Config:
     mode: Mode = Mode.OBSERVE
     magic_prefix: int = 6001
     """Marks the orders of this installation: the upper 13 bits of their magic numbers."""
-    calendar: Path | None = None
-    """Economic calendar, CSV or JSON; without it the news rail is inactive."""
+    calendar: str | None = None
+    """Economic calendar: a CSV or JSON file, or its URL; without it the news rail is inactive."""
+    vix: VixFrom = field(default_factory=VixFrom)
+    flow: FlowFrom = field(default_factory=FlowFrom)
+    fetching: Fetching = field(default_factory=Fetching)
     data_dir: Path = Path("data")
 
     settings: Settings = field(default_factory=Settings)

@@ -181,11 +181,19 @@ class Bars:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FlowBars:
-    """Signed ticks per M5 bar, oldest first; shape ``(n,)``; ``signed`` is up-ticks minus down-ticks of the mid."""
+    """Signed volume per M5 bar, oldest first; shape ``(n,)``.
+
+    Out of a terminal's ticks ``signed`` is up-ticks minus down-ticks of the mid, out of an exchange's trades what was
+    bought minus what was sold at the market; ``total`` is both together.
+    """
 
     time_ms: Ints
     signed: Floats
     total: Floats
+    spread: Floats | None = None
+    """Median quoted spread (price difference), 0 where unknown; None when nobody looked."""
+    source: str | None = None
+    """Whose trades these are; None for the terminal's own ticks."""
 
     def __len__(self) -> int:
         return len(self.time_ms)

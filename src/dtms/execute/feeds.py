@@ -88,6 +88,7 @@ class Feeds:
                 continue
             if symbol.tick is None or tick.time_ms != symbol.tick.time_ms:
                 symbol.tick_changed_ms = now
+                symbol.bars.spreads.note(tick)
             symbol.tick = tick
 
     async def bars(self, symbols: Sequence[SymbolWatch], settings: Settings) -> list[Fresh]:

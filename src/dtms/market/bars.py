@@ -9,6 +9,7 @@ import numpy as np
 from dtms.domain.market import Bars, FlowBars, Ints, Timeframe
 from dtms.market.hours import SLOT_MS, TradingHours
 from dtms.market.series import BarSeries, RejectedBar
+from dtms.market.spreads import SpreadBook, usual_spread
 
 FIRST_FILL: dict[Timeframe, int] = {Timeframe.M5: 700, Timeframe.M15: 2_800}
 """Bars asked for when nothing is known: the windows of a view, and four weeks of trading hours."""
@@ -17,7 +18,8 @@ _OVERLAP = 2
 """Known bars asked for again, so that a late correction by the broker is seen."""
 _MINUTE_MS = 60_000
 _FLOW_MS = 26 * 3_600_000
-_SPREAD_MS = 30 * 24 * 3_600_000
+_FLOW_BARS = _FLOW_MS // Timeframe.M5.ms
+_FIRST_FLOW_MS_MAX = 4 * 24 * 3_600_000
 
 
 class BarBook:
@@ -33,7 +35,8 @@ class BarBook:
         self._hours = TradingHours.always()
         self._hours_until_ms = 0
         self._closed_since_ms = 0
-        self._spread: tuple[int, float | None] = (0, None)
+        self._spread: tuple[tuple[int, int, int], float | None] = ((0, 0, 0), None)
+        self.spreads = SpreadBook()
 
     def m5(self) -> Bars:
         """Return the known M5 bars, oldest first; they never change."""
@@ -131,9 +134,9 @@ class BarBook:
 
     def median_spread(self) -> float | None:
         """Return the median spread of 30 days or what is known (price difference), without zeros; None if unknown."""
-        last = self.m5().last_close_ms
-        if last != self._spread[0]:
-            self._spread = (last, _median_spread(self.m15()) or _median_spread(self.m5()))
+        known = self.m5().last_close_ms, len(self.spreads), self._flow_until_ms
+        if known != self._spread[0]:
+            self._spread = known, usual_spread(self.spreads, self.m5(), self.m15())
         return self._spread[1]
 
     def merge_flow(self, fetched: FlowBars, until_ms: int = 0) -> None:
@@ -141,6 +144,8 @@ class BarBook:
         self._flow_until_ms = max(self._flow_until_ms, until_ms)
         if len(fetched) == 0:
             return
+        if fetched.spread is not None:
+            self.spreads.learn(fetched.time_ms, fetched.spread)
         if self._flow is not None:
             fetched = _united_flow(self._flow, fetched)
         kept = slice(int(np.searchsorted(fetched.time_ms, fetched.time_ms[-1] - _FLOW_MS)), None)
@@ -153,10 +158,16 @@ class BarBook:
     def needs_flow(self, now_ms: int) -> tuple[int, int] | None:
         """Return the span ``[from, to)`` of closed M5 bars whose ticks are not known yet; None when there is none."""
         until = Timeframe.M5.floor_ms(now_ms)
-        since = max(until - _FLOW_MS, self._flow_until_ms)
+        since = max(self._first_flow_ms(until), self._flow_until_ms)
         if self._flow is not None:
             since = max(since, int(self._flow.time_ms[-1]) + Timeframe.M5.ms)
         return (since, until) if since < until else None
+
+    def _first_flow_ms(self, until_ms: int) -> int:
+        """Return from when on ticks are worth asking for: a day of trading, so before the weekend on a Monday."""
+        times = self.m5().time_ms
+        traded_ms = int(times[-_FLOW_BARS]) if len(times) >= _FLOW_BARS else until_ms
+        return max(min(until_ms - _FLOW_MS, traded_ms), until_ms - _FIRST_FLOW_MS_MAX)
 
 
 def _overlap_ms(time_ms: Ints, bar_ms: int, since_ms: int, until_ms: int) -> int:
@@ -166,12 +177,6 @@ def _overlap_ms(time_ms: Ints, bar_ms: int, since_ms: int, until_ms: int) -> int
     first = np.searchsorted(time_ms, since_ms - bar_ms, side="right")
     rows = time_ms[first : np.searchsorted(time_ms, until_ms)]
     return int((np.minimum(rows + bar_ms, until_ms) - np.maximum(rows, since_ms)).sum())
-
-
-def _median_spread(bars: Bars) -> float | None:
-    recent = bars.spread[bars.time_ms >= bars.last_close_ms - _SPREAD_MS]
-    known = recent[recent > 0.0]
-    return float(np.median(known)) if len(known) else None
 
 
 def _united_flow(known: FlowBars, newer: FlowBars) -> FlowBars:
