@@ -5,8 +5,9 @@ from typing import Any
 from dtms.terminal.vendor import Reader
 
 _IPC_ERROR = -10_000
-_NO_HISTORY = -4
-_MODULE_RAISES = (TypeError, ValueError, AttributeError, KeyError, OverflowError)
+_NOT_FOUND = -4
+# What the package raises for odd arguments; SystemError is what an extension gives when it fails without saying why.
+_MODULE_RAISES = (TypeError, ValueError, AttributeError, KeyError, OverflowError, SystemError)
 
 
 class Failed(Exception):
@@ -71,8 +72,8 @@ class Terminal:
             raise Failed(name, self.last_error())
         return self.read(name, read, answer)
 
-    def known(self, name: str, read: Reader, symbol: str) -> Any:
-        """Ask about a symbol; None when the terminal, in good order, does not know or quote it.
+    def quoted(self, name: str, read: Reader, symbol: str) -> Any:
+        """Ask for a symbol's quote; None when the terminal, in good order, has none.
 
         Raises:
             Failed: when the terminal itself could not be reached.
@@ -82,13 +83,13 @@ class Terminal:
             raise Failed(f"{name} {symbol}", error)
         return None if answer is None else self.read(name, read, answer)
 
-    def history(self, name: str, read: Reader, *arguments: Any) -> Any:
-        """Ask for history; None when the terminal says for certain that it has none.
+    def found(self, name: str, read: Reader, *arguments: Any) -> Any:
+        """Ask for what may not exist: history, a symbol; None when the terminal says for certain that it does not.
 
         Raises:
             Failed: for every other None.
         """
         answer = self.ask(name, *arguments)
-        if answer is None and (error := self.last_error())[0] != _NO_HISTORY:
+        if answer is None and (error := self.last_error())[0] != _NOT_FOUND:
             raise Failed(f"{name} {arguments[0]}", error)
         return None if answer is None else self.read(name, read, answer)

@@ -56,7 +56,7 @@ class Gateway:
         self._budget = Budget(requests_per_day, reserve, now)
         self._credentials = dict(credentials or {})
         self._utc_ms = utc_ms
-        self._calls: Mapping[str, Callable[[Message], Any]] = {
+        self._calls: dict[str, Callable[[Message], Any]] = {
             "connect": self._connect,
             "account": lambda request: self._who(request.get("login"), request.get("server")),
             "clock": lambda _: self._clock(),
@@ -72,6 +72,8 @@ class Gateway:
             "history": self._history,
             "instrument": self._instrument,
         }
+        if self._terminal.simulation is not None:  # a real terminal has nothing of the kind, so there is no such call
+            self._calls["simulation"] = self._simulate
 
     def handle(self, request: Message) -> Message:
         """Answer one request; never raises for a wrong request or a terminal that fails."""
@@ -171,21 +173,38 @@ class Gateway:
 
     def _snapshot(self, request: Message) -> Message:
         symbols = _symbols(request)
-        return {
-            **self._who(request.get("login"), request.get("server")),
-            "positions": self._terminal.need("positions_get", read_positions),
-            "orders": self._terminal.need("orders_get", vendor.read_orders),
-            "ticks": self._ticks(symbols),
-            "clock": self._clock(),
-        }
+        return self._witnessed(
+            request,
+            lambda: {
+                "positions": self._terminal.need("positions_get", read_positions),
+                "orders": self._terminal.need("orders_get", vendor.read_orders),
+                "ticks": self._ticks(symbols),
+                "clock": self._clock(),
+            },
+        )
+
+    def _witnessed(self, request: Message, look: Callable[[], Message]) -> Message:
+        """Look at the books between two readings of terminal and account, and tell the second.
+
+        A pipe that leads to another terminal for a moment, or a connection that breaks, would show false lists.
+
+        Raises:
+            Refused: when either reading finds another account, or no connection.
+        """
+        self._who(request.get("login"), request.get("server"))
+        seen = look()
+        return {**self._who(request.get("login"), request.get("server")), **seen}
 
     def _positions(self, request: Message) -> list[Any]:
         """Look up single positions; without a connection the terminal would show none, so that is refused."""
         tickets = _all_of(argument(request, "tickets", list), int)
-        self._who(request.get("login"), request.get("server"))
-        return [
-            row for ticket in tickets for row in self._terminal.need("positions_get", read_positions, ticket=ticket)
-        ]
+
+        def look() -> Message:
+            found = [self._terminal.need("positions_get", read_positions, ticket=ticket) for ticket in tickets]
+            return {"rows": [row for rows in found for row in rows]}
+
+        rows: list[Any] = self._witnessed(request, look)["rows"]
+        return rows
 
     def _quotes(self, request: Message) -> Message:
         symbols = _symbols(request)
@@ -195,14 +214,14 @@ class Gateway:
         return self._ticks(symbols)
 
     def _ticks(self, symbols: Sequence[str]) -> Message:
-        return {symbol: self._terminal.known("symbol_info_tick", vendor.read_tick, symbol) for symbol in symbols}
+        return {symbol: self._terminal.quoted("symbol_info_tick", vendor.read_tick, symbol) for symbol in symbols}
 
     def _rates(self, request: Message) -> list[Any]:
         return [self._rates_of(*_rate_request(one)) for one in argument(request, "requests", list)]
 
     def _rates_of(self, symbol: str, minutes: int, count: int) -> Any:
         timeframe = self._terminal.constant(TIMEFRAMES[minutes])
-        return self._terminal.history("copy_rates_from_pos", vendor.read_rates, symbol, timeframe, 0, count)
+        return self._terminal.found("copy_rates_from_pos", vendor.read_rates, symbol, timeframe, 0, count)
 
     def _flow(self, request: Message) -> list[list[int]]:
         # Numpy comes with the module that answers here; the gateway itself must start without it.
@@ -212,7 +231,7 @@ class Gateway:
         from_ms, to_ms = argument(request, "from_ms", int), argument(request, "to_ms", int)
         start_s, end_s = (from_ms - BAR_MS) // 1000, -(-to_ms // 1000)
         flags = self._terminal.constant("COPY_TICKS_INFO")
-        answer = self._terminal.history(
+        answer = self._terminal.found(
             "copy_ticks_range", lambda ticks: sum_flow(ticks, from_ms, to_ms), symbol, start_s, end_s, flags
         )
         return answer or [[], [], []]
@@ -246,19 +265,30 @@ class Gateway:
 
     def _history(self, request: Message) -> list[Any]:
         """List deals: of one position when ``position`` is given, else of the window (server seconds)."""
-        self._who(request.get("login"), request.get("server"))
+        whose: dict[str, int] = {}
+        window: tuple[int, ...] = ()
         if "position" in request:
-            return list(
-                self._terminal.need("history_deals_get", vendor.read_deals, position=argument(request, "position", int))
-            )
-        window = argument(request, "date_from", int), argument(request, "date_to", int)
-        return list(self._terminal.need("history_deals_get", vendor.read_deals, *window))
+            whose = {"position": argument(request, "position", int)}
+        else:
+            window = argument(request, "date_from", int), argument(request, "date_to", int)
+
+        def look() -> Message:
+            return {"deals": self._terminal.need("history_deals_get", vendor.read_deals, *window, **whose)}
+
+        return list(self._witnessed(request, look)["deals"])
 
     def _instrument(self, request: Message) -> Any:
         """Select a symbol and read its specification; None for one that the broker has not."""
         symbol = argument(request, "symbol", str)
         self._terminal.ask("symbol_select", symbol, True)
-        return self._terminal.known("symbol_info", vendor.read_symbol, symbol)
+        return self._terminal.found("symbol_info", vendor.read_symbol, symbol)
+
+    def _simulate(self, request: Message) -> Any:
+        """Do to a simulated terminal what a trader, a broker or a fault does; ``do`` says what."""
+        try:
+            return self._terminal.simulation.control(request)
+        except ValueError as wrong:
+            raise Malformed(str(wrong)) from wrong
 
 
 def _all_of(values: list[Any], kind: type) -> list[Any]:
