@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from dtms.adapters.mt5_requests import Numbering, read_comment
-from dtms.audit.ledger import Author, Ledger, LevelChange, Request
+from dtms.audit.ledger import DONE, Author, Ledger, LevelChange, Request
 from dtms.domain.account import MarginMode
 from dtms.domain.market import Instrument, Side, TradeMode
 from dtms.domain.position import Deal, DealEntry, DealReason, Position
@@ -135,11 +135,11 @@ def _levels(ledger: SimulatedLedger, specs: dict[str, SymbolSpec]) -> list[Level
     """Tell who set levels, by the request that did it; those that an opening brought carry its number."""
     symbols = {d.position_id: d.symbol for d in ledger.deals if d.symbol}
     symbols |= {p.ticket: p.symbol for p in ledger.positions.values()}
-    made = {(n.ms, _concerns(n)): n for n in ledger.requests if n.retcode in (10008, 10009, 10010)}
+    made = {(d.ms, d.position_id): number_of(d.magic, d.comment) for d in ledger.deals if d.entry == MT5.DEAL_ENTRY_IN}
+    made |= {(n.ms, n.request["position"]): _number_of_note(n) for n in ledger.requests if _sets_levels(n)}
     found: list[LevelChange] = []
     for change in (c for c in ledger.levels if symbols[c.position] in specs):
-        note = made.get((change.ms, change.position))
-        number = _number_of_note(note) if note is not None else None
+        number = made.get((change.ms, change.position))
         spec = specs[symbols[change.position]]
         found.append(
             LevelChange(
@@ -156,9 +156,8 @@ def _levels(ledger: SimulatedLedger, specs: dict[str, SymbolSpec]) -> list[Level
     return found
 
 
-def _concerns(note: records.RequestNote) -> int:
-    is_levels = note.request.get("action") == MT5.TRADE_ACTION_SLTP
-    return int(note.request["position"]) if is_levels else note.order
+def _sets_levels(note: records.RequestNote) -> bool:
+    return note.request.get("action") == MT5.TRADE_ACTION_SLTP and note.retcode in DONE
 
 
 def instrument_of(spec: SymbolSpec) -> Instrument:
