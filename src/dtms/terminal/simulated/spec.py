@@ -222,6 +222,8 @@ def checked(kind: type, name: str, value: object) -> object:
         raise AttributeError(f"{kind.__name__} has no {name!r}; it has {', '.join(known)}")
     wanted = known[name].type
     assert isinstance(wanted, type), name  # annotations are real types in this module
+    if issubclass(wanted, StrEnum) and isinstance(value, str) and value not in list(wanted):
+        raise ValueError(f"{name} must be one of {', '.join(wanted)}, not {value!r}")
     made = wanted(value) if _fits(wanted, value) else value
     if type(made) is not wanted:
         raise TypeError(f"{name} must be {wanted.__name__}, not {value!r}")

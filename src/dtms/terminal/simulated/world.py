@@ -209,8 +209,8 @@ class World:
             side[1] += self.margin_cents(spec, position.units, position.open_points)
         floating = sum(self.floating_cents(p) + p.swap_cents for p in positions)
         longs, shorts = (sides[BUY][0], sides[BUY][1]), (sides[SELL][0], sides[SELL][1])
-        at = self.close_points(positions[0]) if positions else 0
-        return Held(floating, self.worth_cents(spec, longs[0] + shorts[0], at), longs, shorts)
+        worth = self.worth_cents(spec, longs[0] + shorts[0], self.close_points(positions[0])) if positions else 0
+        return Held(floating, worth, longs, shorts)
 
 
 def hedged_margin(longs: tuple[int, int], shorts: tuple[int, int], spec: SymbolSpec) -> int:
