@@ -34,14 +34,17 @@ class Lives:
     count: int = 1
 
     @classmethod
-    async def begin(cls, window: Window, folder: Path, *, register: bool = True, **changes: Any) -> "Lives":
-        """Start the first engine, and register the trader's position."""
+    async def begin(
+        cls, window: Window, folder: Path, *, register: bool = True, start: bool = True, **changes: Any
+    ) -> "Lives":
+        """Make the first engine; unless told otherwise start it, and register the trader's position."""
         url = f"sqlite:///{(folder / 'store.db').as_posix()}"
         mode = changes.pop("mode", Mode.AUTO)
         on, terminal = set_up(window, changes=changes, store_url=url, mode=mode)
         lives = cls(window, url, on, terminal)
-        await on.engine.start()
-        if register:
+        if start:
+            await on.engine.start()
+        if start and register:
             lives.ticket = await registered(on)
         return lives
 
@@ -53,7 +56,12 @@ class Lives:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def go_on(self, mode: Mode = Mode.AUTO, releases: Sequence[Release] = ()) -> None:
-        """Start another engine, as a new process does: another gateway and holder, and the machine's one clock."""
+        """Start another engine, as a new process does."""
+        self.renew(mode, releases)
+        await self.on.engine.start()
+
+    def renew(self, mode: Mode = Mode.AUTO, releases: Sequence[Release] = ()) -> None:
+        """Make another engine: another gateway and holder, and the machine's one clock."""
         self.count += 1
         clock, made = self.on.clock, self.terminal
         gateway = Gateway(made, instance=self.count, now=clock.machine_s, requests_per_day=1_000_000)
@@ -64,7 +72,6 @@ class Lives:
         engine = Engine(broker=broker, store=store, clock=clock, settings=settings, options=options)
         simulated: Any = made
         self.on = Stage(terminal=simulated, gateway=gateway, broker=broker, store=store, clock=clock, engine=engine)
-        await engine.start()
 
     async def restart(self, *, crash: bool, away_min: float = 0.0) -> None:
         if crash:

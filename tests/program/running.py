@@ -137,6 +137,8 @@ class Site:
         self.api_port, self.gateway_port = free_port(), free_port()
         self.settings = {"log.format": "json", "mode": "auto", **settings}
         self.programs: list[Program] = []
+        self.server_environ: Mapping[str, str] = {}
+        """Added to the environment of the servers that are started."""
         self.data = folder / "data"
         self.data.mkdir(parents=True, exist_ok=True)
         (self.data / "terminal_secret").write_text(SECRET, encoding="ascii")
@@ -161,13 +163,14 @@ class Site:
         values = {"data_dir": self.data, "terminal.port": self.gateway_port, **self.settings, **settings}
         return [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
 
-    def start_terminal(self) -> Program:
-        return self.run("terminal", *self._sets(**{"terminal.sim_config": self.folder / "terminal.json"}))
+    def start_terminal(self, environ: Mapping[str, str] | None = None) -> Program:
+        sets = self._sets(**{"terminal.sim_config": self.folder / "terminal.json"})
+        return self.run("terminal", *sets, environ=environ)
 
     def start_server(self, *more: str, **settings: Any) -> Program:
         store = f"sqlite:///{(self.data / 'dtms_trades.db').as_posix()}"
         own: dict[str, Any] = {"store.url": store, "api.port": self.api_port, **settings}
-        return self.run("serve", *self._sets(**own), *more)
+        return self.run("serve", *self._sets(**own), *more, environ=self.server_environ)
 
     def start(self, **settings: Any) -> tuple[Program, Program]:
         """Start both and wait until the server is ready."""

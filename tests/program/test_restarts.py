@@ -4,7 +4,7 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]
@@ -131,8 +131,11 @@ def settle(site: Site) -> None:
     wait_until(lambda: site.get("/dtms/status")["dtms_status"]["intents_unknown"] == 0, "every outcome is known")
 
 
-def judge(site: Site, known: set[int]) -> None:
-    """Match the store's intents with the terminal's books, one to one, and its trades with the positions."""
+def judge(site: Site, known: set[int], given_up: Collection[int] = ()) -> None:
+    """Match the store's intents with the terminal's books, one to one, and its trades with the positions.
+
+    ``given_up`` are trades that were disabled by hand: their positions stay, and what was re-added is theirs.
+    """
     ledger = ledger_of(site.journal)
     rows = site.rows("SELECT number, state, body FROM intents")
     magic = {number: MAGIC_PREFIX << 40 | number for number, _, _ in rows}
