@@ -9,7 +9,7 @@ MINUTE_MS = 60_000
 
 
 class JumpedClock(ServerClock):
-    """A server's clock that shows another time from a moment on; what was labelled before keeps its labels."""
+    """A server's clock that shows another time after a moment; what was labelled up to then keeps it."""
 
     def __init__(self, before: ServerClock, at_ms: int, shift_ms: int) -> None:
         super().__init__("utc")
@@ -19,11 +19,11 @@ class JumpedClock(ServerClock):
 
     def offset_ms(self, utc_ms: int) -> int:
         """Give server time minus UTC at a UTC moment."""
-        return self._before.offset_ms(utc_ms) + (self._shift_ms if utc_ms >= self._at_ms else 0)
+        return self._before.offset_ms(utc_ms) + (self._shift_ms if utc_ms > self._at_ms else 0)
 
     def to_server_many(self, utc_ms: Int64s) -> Int64s:
         """Give the server times of many UTC moments."""
-        return self._before.to_server_many(utc_ms) + (utc_ms >= self._at_ms) * self._shift_ms
+        return self._before.to_server_many(utc_ms) + (utc_ms > self._at_ms) * self._shift_ms
 
 
 def jump_server_clock(world: World, at_ms: int, minutes: int) -> None:

@@ -143,8 +143,8 @@ def _refusal(retcode: int, meaning: str) -> Row:
     return Row(meaning=meaning, calls=SEND, arguments={"retcode": retcode}, choices={"retcode": (retcode,)})
 
 
-def _price(meaning: str, **arguments: Value) -> Row:
-    return Row(meaning=meaning, calls=PRICES, arguments=arguments)
+def _price(meaning: str, times: int = 1, **arguments: Value) -> Row:
+    return Row(meaning=meaning, calls=PRICES, arguments=arguments, times=times)
 
 
 def _bar(meaning: str, **arguments: Value) -> Row:
@@ -302,8 +302,8 @@ ROWS: Mapping[FaultKind, Row] = {
         arguments={"minutes": 60},
         choices={"minutes": tuple(range(-180, 181, 30))},
     ),
-    K.FROZEN_CLOCK: _price("the quote's time stands still, its prices go on"),
-    K.FROZEN_QUOTE: _price("time and prices of the quote stand still"),
+    K.FROZEN_CLOCK: _price("the quote's time stands still, its prices go on", times=0),
+    K.FROZEN_QUOTE: _price("time and prices of the quote stand still", times=0),
     # Prices.
     K.NAN_PRICE: _price("bid and ask are not numbers"),
     K.ZERO_PRICE: _price("bid and ask are 0"),
