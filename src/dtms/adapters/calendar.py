@@ -60,10 +60,13 @@ def _rows(data: bytes, name: str) -> Iterable[Any]:
     """Give the rows of JSON (a list, or an object with one under ``events``) or of CSV with a header."""
     text = text_of(data, f"calendar {name}")
     if not text.lstrip().startswith(("[", "{")):
-        return csv.DictReader(text.splitlines())
+        try:
+            return list(csv.DictReader(text.splitlines()))
+        except csv.Error as error:
+            raise Misconfigured(f"calendar {name}: not valid CSV: {error}") from error
     try:
         tree = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Misconfigured(f"calendar {name}: not valid JSON: {error}") from error
     rows = tree.get("events") if isinstance(tree, dict) else tree
     if not isinstance(rows, list):

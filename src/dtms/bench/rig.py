@@ -22,6 +22,7 @@ from dtms.execute.journal import Journal
 from dtms.execute.monitor import Monitor
 from dtms.execute.moves import Moves
 from dtms.execute.presence import Presence
+from dtms.ports.sources import OnlyReleases
 from dtms.settings import Settings
 from dtms.terminal.gateway import Gateway
 from dtms.terminal.simulated.api import SimulatedTerminal
@@ -107,7 +108,7 @@ def _desk(broker: Mt5Broker, store: SqlStore, clock: LoopClock, settings: Settin
         journal=journal,
         settings=settings,
         rails=RailState(),
-        releases=(),
+        sources=OnlyReleases(),
         mode=Mode.AUTO,
     )
 

@@ -16,6 +16,7 @@ from dtms.execute.executor import Executor
 from dtms.execute.journal import Journal
 from dtms.ports.broker import Broker
 from dtms.ports.clock import Clock
+from dtms.ports.sources import Sources
 from dtms.ports.store import Kept, KeptKind, Store, Unit
 from dtms.settings import Settings
 
@@ -31,7 +32,7 @@ class Desk:
     journal: Journal
     settings: Settings
     rails: RailState
-    releases: Sequence[Release]
+    sources: Sources
     mode: Mode
     account: tuple[int, str] = (0, "")
     """Login and server of the connected account."""
@@ -40,6 +41,11 @@ class Desk:
     """What refusals taught of the account and its symbols."""
     transitions: int = 0
     actions: int = 0
+
+    @property
+    def releases(self) -> Sequence[Release]:
+        """The scheduled releases as they are known now."""
+        return self.sources.releases(self.clock.market_ms())
 
     def mode_of(self, trade: Trade) -> Mode:
         return trade.mode or self.mode

@@ -1,12 +1,12 @@
 """What keeps the book's market true: quotes, closed bars, views; one gateway call each, for all symbols together."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from dtms.decide.trade_state import outlook
-from dtms.domain.errors import FeedStale
+from dtms.domain.errors import BrokerUnavailable, FeedStale
 from dtms.domain.facts import Fact, FactKind
 from dtms.domain.market import Side, Tick, Timeframe
 from dtms.execute.book import Book, SymbolWatch
@@ -15,6 +15,7 @@ from dtms.market.bars import BarBook
 from dtms.market.view import MarketView, ViewCache, evaluate
 from dtms.ports.broker import BarRequest, Broker
 from dtms.ports.clock import Clock
+from dtms.ports.sources import OnlyReleases, Sources
 from dtms.ports.store import Evaluation, Store, Unit
 from dtms.settings import Settings
 
@@ -56,13 +57,39 @@ class Fresh:
 class Feeds:
     """Reads the market for the book."""
 
-    def __init__(self, *, broker: Broker, store: Store, clock: Clock, journal: Journal, book: Book) -> None:
+    def __init__(
+        self,
+        *,
+        broker: Broker,
+        store: Store,
+        clock: Clock,
+        journal: Journal,
+        book: Book,
+        sources: Sources | None = None,
+    ) -> None:
         self._broker = broker
         self._store = store
         self._clock = clock
         self._journal = journal
         self._book = book
+        self._sources = sources or OnlyReleases()
         self._caches: dict[str, ViewCache] = {}
+
+    def start(self, is_connected: Callable[[], bool]) -> None:
+        """Let the sources outside the terminal read in the background; the broker is asked only while connected."""
+
+        async def ask(symbol: str) -> Tick | None:
+            if not is_connected():
+                raise BrokerUnavailable("the broker is not connected")
+            if await self._broker.instrument(symbol) is None:
+                return None
+            return (await self._broker.quotes([symbol])).get(symbol)
+
+        self._sources.start(ask)
+
+    async def stop(self) -> None:
+        """End what reads in the background."""
+        await self._sources.stop()
 
     async def symbol(self, name: str) -> SymbolWatch | None:
         """Return a symbol's watch, made at first need; None when the broker has no such symbol."""
@@ -125,7 +152,8 @@ class Feeds:
         symbol.read_until = (bars.m5().last_close_ms, bars.m15().last_close_ms)
         cache = self._caches.setdefault(symbol.name, ViewCache())
         try:
-            symbol.view = evaluate(m5=bars.m5(), m15=bars.m15(), flow=bars.flow(), settings=settings, cache=cache)
+            flow = self._sources.flow(symbol.name, self._clock.market_ms()) or bars.flow()
+            symbol.view = evaluate(m5=bars.m5(), m15=bars.m15(), flow=flow, settings=settings, cache=cache)
         except FeedStale as error:
             symbol.stale = str(error)
             return False

@@ -26,6 +26,7 @@ from dtms.execute.feeds import Feeds
 from dtms.execute.monitor import Monitor
 from dtms.execute.restart import Restart
 from dtms.execute.service import Health, Monitoring, Step
+from dtms.ports.sources import Sources
 from dtms.ports.store import Controls, Unit
 from dtms.settings import Settings
 
@@ -45,6 +46,9 @@ class EngineOptions:
     broker_timeout_s: float = 300.0
     """How long a start waits for the broker; 0 for ever."""
     releases: Sequence[Release] = ()
+    """Known to an engine without ``sources``."""
+    sources: Sources | None = None
+    """Calendar, volatility index and exchange flow."""
     before_connect: Callable[[], Awaitable[None]] | None = None
     """What must be done before the broker is asked: reading the terminal's clock."""
     warnings: tuple[str, ...] = ()

@@ -7,12 +7,14 @@ from dtms.decide.guards import rail_figures
 from dtms.domain.errors import BrokerUnavailable
 from dtms.domain.facts import Json
 from dtms.domain.prices import ZERO
+from dtms.domain.sources import Standing
 from dtms.domain.trade import State, Trade
 from dtms.execute.book import Book, Watch
 from dtms.execute.desk import Desk
 from dtms.execute.lifecycle import Lifecycle
 from dtms.execute.monitor import Monitor
 from dtms.execute.service import Live, Status
+from dtms.ports.sources import warnings_of
 
 
 class Reading:
@@ -49,8 +51,22 @@ class Reading:
             rails=rail_figures(self._desk.rails, self._desk.settings.rails),
             intents_unknown=unknown,
             account=self._account(),
-            warnings=(*self._warnings, *self._monitor.counts.stale.values(), *attention),
+            warnings=(
+                *self._warnings,
+                *warnings_of(self._standings()),
+                *self._monitor.counts.stale.values(),
+                *attention,
+            ),
         )
+
+    def _standings(self) -> Sequence[Standing]:
+        """Return how the sources outside the terminal stand, once market time is known."""
+        now_ms = self._market_ms()
+        return () if now_ms is None else self._desk.sources.standings(now_ms)
+
+    def tell_sources(self) -> list[Json]:
+        """Tell of each source outside the terminal whether it can be used, and why not."""
+        return [{"name": s.name, "state": s.state.value, "told": s.told} for s in self._standings()]
 
     def _market_ms(self) -> int | None:
         try:

@@ -171,14 +171,14 @@ def _combine(part5: M5Part, part15: M15Part, flow: FlowBars | None, settings: Se
     rules = settings.score
     regime = regime_of(part5.close_ms, part15.atr_ratio, part15.width_ratio, settings.regime)
     figures = _vwap_figures(part5, part15.atr, flow, regime, rules)
-    strength = order_flow.strength(flow, part5.close_ms, rules)
+    strength, whose = order_flow.strength(flow, part5.close_ms, rules), flow.source if flow is not None else None
     factors = factors_of(regime, rules)
 
     def of(side: Side) -> Score:
         readings: Readings = {
             **part15.readings(side),
             Layer.VWAP: vwap_volume.read(figures, side, regime.volatility, rules),
-            Layer.FLOW: order_flow.read(strength, side, rules),
+            Layer.FLOW: order_flow.read(strength, side, rules, whose),
             Layer.CANDLE: conviction.read(part5.candles, side, rules),
         }
         return score(side, readings, factors, rules)
@@ -205,10 +205,11 @@ def _vwap_figures(
     part5: M5Part, atr_m15: float, flow: FlowBars | None, regime: Regime, rules: ScoreSettings
 ) -> vwap_volume.VwapFigures:
     ticks = _flow_balance(flow, part5.close_ms, rules.opposite_share_bars)
+    whose = f" of {flow.source}" if flow is not None and flow.source is not None else ""
     return vwap_volume.VwapFigures(
         slope_atr=part5.vwap_change / atr_m15,
         threshold_atr=rules.vwap_slope_atr * regime.slope_factor,
         beyond=part5.beyond,
         volume_balance=part5.volume_balance if ticks is None else ticks,
-        volume_source="tick volume" if ticks is None else "order flow",
+        volume_source="tick volume" if ticks is None else f"order flow{whose}",
     )

@@ -32,11 +32,12 @@ def strength(flow: FlowBars | None, at_ms: int, settings: ScoreSettings) -> floa
     return float(flow.signed[recent:end].sum()) / (sqrt(end - recent) * sigma)
 
 
-def read(flow_strength: float | None, side: Side, settings: ScoreSettings) -> Reading | None:
-    """Read the flow for ``side``; absent without a strength."""
+def read(flow_strength: float | None, side: Side, settings: ScoreSettings, source: str | None = None) -> Reading | None:
+    """Read the flow for ``side``; absent without a strength. ``source`` is an exchange, None the terminal's ticks."""
     if flow_strength is None:
         return None
     own = side.sign * flow_strength
     points = 1.0 if own > settings.flow_threshold else -1.0 if own < -settings.flow_threshold else 0.0
-    reason = f"net signed flow {flow_strength:+.2f} sigma over {settings.flow_hours:g} h"
+    whose = f" of {source}" if source is not None else ""
+    reason = f"net signed flow{whose} {flow_strength:+.2f} sigma over {settings.flow_hours:g} h"
     return clipped(Layer.FLOW, points, reason)
