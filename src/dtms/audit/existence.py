@@ -97,9 +97,9 @@ def _closed(world: World, trade: Trade) -> Iterator[Violation]:
             figures={"lots": float(abs(held))},
         )
     elif (
-        (trade.closed_ms or 0) >= world.ledger.since_ms
-        and not world.holdings.ended_ms(trade.identifier)
-        and held == ZERO
+        held == ZERO
+        and (trade.closed_ms or 0) >= world.ledger.since_ms
+        and not world.holdings.is_closed_by_deals(trade.identifier)
     ):
         words = "it is closed in the store, and no deals at the broker closed it"
         yield Violation(number=4, ticket=trade.ticket, about=f"position {trade.identifier}", words=words)

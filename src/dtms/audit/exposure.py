@@ -30,9 +30,9 @@ def check_05_one_hedge(world: World) -> Iterator[Violation]:
 
 
 def _hedge_side(world: World, trade: Trade, identifier: int, number: int) -> Iterator[Violation]:
-    steps = world.holdings.steps(identifier)
-    held = next((s.after for s in steps if s.after != ZERO), world.holdings.now(identifier))
-    if held != ZERO and side_of(held) is trade.side:
+    opened = [s.deal.side for s in world.holdings.steps(identifier) if s.deal.entry is DealEntry.IN]
+    held = world.holdings.now(identifier)
+    if trade.side in opened or (held != ZERO and side_of(held) is trade.side):
         yield _hedge(trade, number, f"hedge {identifier} is on the trade's own side")
 
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from dtms.domain.account import MarginMode
 from dtms.domain.market import Instrument, Side
-from dtms.domain.position import Deal, Position
+from dtms.domain.position import Deal, DealEntry, Position
 from dtms.domain.prices import ZERO
 
 DONE = frozenset({10008, 10009, 10010})
@@ -107,23 +107,22 @@ class Step:
 class Holdings:
     """What was open of each position, by identifier, at any moment since the ledger begins.
 
-    Worked out backwards from what is open now, so that no deal before ``since_ms`` has to be known.
+    A ledger that begins in the middle is worked out backwards from what is open now, so that no deal before
+    ``since_ms`` has to be known.
     """
 
     def __init__(self, ledger: Ledger) -> None:
         self._now: defaultdict[int, Decimal] = defaultdict(Decimal)
         for position in ledger.positions.values():
             self._now[position.identifier] += position.side.sign * position.volume
-        self._steps: defaultdict[int, list[Step]] = defaultdict(list)
-        for deal in reversed(ledger.deals):
-            self._undo(deal)
-        for steps in self._steps.values():
-            steps.reverse()
+        deals: defaultdict[int, list[Deal]] = defaultdict(list)
+        for deal in ledger.deals:
+            deals[deal.position_id].append(deal)
+        is_whole = ledger.since_ms == 0
+        self._steps = {i: _steps(found, ZERO if is_whole else self._begin(i, found)) for i, found in deals.items()}
 
-    def _undo(self, deal: Deal) -> None:
-        steps = self._steps[deal.position_id]
-        after = steps[-1].before if steps else self._now[deal.position_id]
-        steps.append(Step(deal=deal, before=after - deal.side.sign * deal.volume, after=after))
+    def _begin(self, identifier: int, deals: Sequence[Deal]) -> Decimal:
+        return self._now[identifier] - sum((d.side.sign * d.volume for d in deals), ZERO)
 
     def steps(self, identifier: int) -> Sequence[Step]:
         """Return what each known deal made of a position, oldest first."""
@@ -147,8 +146,23 @@ class Holdings:
         steps = self.steps(identifier)
         return steps[-1].deal.time_ms if steps and steps[-1].after == ZERO else None
 
+    def is_closed_by_deals(self, identifier: int) -> bool:
+        """Answer whether deals closed a position, all of it where its opening is among them."""
+        steps = self.steps(identifier)
+        is_whole = bool(steps) and steps[0].deal.entry is DealEntry.IN
+        moved = sum((step.deal.side.sign * step.deal.volume for step in steps), ZERO)
+        return any(s.deal.entry is not DealEntry.IN for s in steps) and (moved == ZERO or not is_whole)
+
     def __iter__(self) -> Iterator[int]:
         return iter(self._now.keys() | self._steps.keys())
+
+
+def _steps(deals: Sequence[Deal], begin: Decimal) -> list[Step]:
+    held, steps = begin, list[Step]()
+    for deal in deals:
+        steps.append(Step(deal=deal, before=held, after=held + deal.side.sign * deal.volume))
+        held = steps[-1].after
+    return steps
 
 
 def side_of(lots: Decimal) -> Side:

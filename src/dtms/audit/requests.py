@@ -158,10 +158,11 @@ def check_20_the_halt_holds(world: World) -> Iterator[Violation]:
 
 def check_29_tightening_never_waits(world: World) -> Iterator[Violation]:
     """Of what is decided at one moment, no tightening is sent after something that adds exposure."""
-    added: Intent | None = None
+    added: dict[int, Intent] = {}
     for intent in sorted(world.books.intents, key=lambda i: i.number):
-        if added is not None and added.created_ms == intent.created_ms and intent.action.kind is ActionKind.TIGHTEN:
-            words = f"it waited for {added.action.kind.value} of trade {added.ticket}"
+        before = added.get(intent.created_ms)
+        if before is not None and intent.action.kind is ActionKind.TIGHTEN:
+            words = f"it waited for {before.action.kind.value} of trade {before.ticket}"
             yield Violation(number=29, ticket=intent.ticket, about=f"intent {intent.number}", words=words)
         if intent.action.kind.adds_risk:
-            added = intent
+            added[intent.created_ms] = intent
