@@ -214,11 +214,12 @@ def _ask(message: Mapping[str, Any], path: Path | None, sets: list[str] | None) 
         DtmsError: with what to do, when nobody answers or the terminal is no simulation.
         Misconfigured: when the message is wrong.
     """
-    from dtms.bootstrap import link_of
+    from dtms.adapters.remote_link import RemoteLink
     from dtms.config import load_from_process
+    from dtms.config.secret import terminal_secret
 
     config = load_from_process(dict(_pair(text) for text in sets or []), path)
-    link = link_of(config)
+    link = RemoteLink(config.terminal.host, config.terminal.port, terminal_secret(config))
     try:
         answer = asyncio.run(link.call({"call": "simulation", **message}))
     finally:
