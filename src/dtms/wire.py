@@ -4,7 +4,17 @@ import re
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    StrictBool,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import CoreSchema
 
 from dtms.domain.market import Side
 from dtms.domain.prices import lots
@@ -13,6 +23,9 @@ from dtms.execute.service import Registration
 
 TICKET_MAX: Final = 2**63 - 1
 BODY_BYTES_MAX: Final = 64 * 1024
+BATCH_BYTES_MAX: Final = 512 * 1024
+"""Of a batch of registrations: about a kilobyte for each."""
+BATCH_MAX: Final = 500
 SYMBOL_PATTERN: Final = r"^[A-Za-z0-9._#-]{1,32}$"
 _EXACT_MAX: Final = 2**53
 _DIGITS: Final = re.compile(r"[0-9]{1,19}")
@@ -90,6 +103,7 @@ class EnableRequest(Body):
     takeover: StrictBool = False
     alongside: StrictBool = False
     mode: ModeName | None = None
+    allow_pending: StrictBool = Field(False, description="Wait up to 60 s for a position that is not listed yet.")
 
     def registration(self, correlation_id: str) -> Registration:
         """Return the request in the engine's words."""
@@ -106,8 +120,34 @@ class EnableRequest(Body):
             takeover=self.takeover,
             alongside=self.alongside,
             mode=None if self.mode is None else Mode(self.mode),
+            allow_pending=self.allow_pending,
             correlation_id=correlation_id,
         )
+
+
+_BATCH_SCHEMA: Final[dict[str, Any]] = {
+    "type": "array",
+    "items": {"$ref": "#/components/schemas/EnableRequest"},
+    "minItems": 1,
+    "maxItems": BATCH_MAX,
+    "description": "Each is judged by itself: one that breaks a rule is refused by itself, and the others are not.",
+}
+
+
+class BatchRequest(Body):
+    """Register many trades at once: ``{"trades": […]}``, or the list alone."""
+
+    trades: Annotated[list[Any], WithJsonSchema(_BATCH_SCHEMA)] = Field(min_length=1, max_length=BATCH_MAX)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _list_alone(cls, value: object) -> object:
+        return {"trades": value} if isinstance(value, list) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        schema = handler(core)
+        return {**schema, "anyOf": [{"type": "object"}, schema["properties"]["trades"]], "type": ["object", "array"]}
 
 
 class DisableRequest(Body):
@@ -202,6 +242,25 @@ class EnableAnswer(Answer):
     trade_info: TradeInfo
     already_registered: bool
     adjusted: dict[str, Any]
+
+
+class PendingAnswer(Answer):
+    """A registration that waits for its position; not yet a trade."""
+
+    pending: Literal[True]
+    ticket: int
+    since: str
+    until: str
+
+
+class BatchAnswer(Answer):
+    """What each registration came to, in order; ``status`` is what it would have been answered alone."""
+
+    results: list[dict[str, Any]]
+    registered: int
+    already_registered: int
+    pending: int
+    refused: int
 
 
 class DisableAnswer(Answer):

@@ -1,11 +1,14 @@
 """The seam's double: Service and Clock in memory, keeping the promises that the HTTP program relies on."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from typing import TypeVar
 
 from tests.server.memory_store import MemoryStore
 
+from dtms.domain.errors import StoreFailed
 from dtms.domain.facts import Fact, FactKind, Json
 from dtms.domain.market import Side
 from dtms.domain.trade import Machine, Mode, Trade
@@ -13,15 +16,22 @@ from dtms.execute.service import (
     Health,
     Live,
     Monitoring,
+    Pending,
+    Receipt,
     RefusalCode,
     Refused,
     Registered,
     Registration,
+    Result,
     Status,
     Step,
+    Switches,
+    UnknownIntent,
 )
+from dtms.ports.store import Kept, Unit
 from dtms.settings import Settings
 
+T = TypeVar("T")
 START_MS = 1_758_905_100_000
 READY = Health(
     step=Step.READY,
@@ -88,6 +98,11 @@ def trade_of(request: Registration, at_ms: int) -> Trade:
     )
 
 
+def kept_of(receipt: Receipt[T] | None, result: T) -> Sequence[Kept]:
+    kept = receipt(result) if receipt is not None else None
+    return () if kept is None else (kept,)
+
+
 class MemoryService:
     """The engine's promises without a market: it registers, disables, halts and remembers who asked."""
 
@@ -105,6 +120,15 @@ class MemoryService:
         self.changes: dict[str, Json] = {}
         self.refuse: Refused | None = None
         self.break_with: Exception | None = None
+        self.missing: set[int] = set()
+        """Tickets that the broker does not list."""
+        self.moved: dict[int, int] = {}
+        """Present ticket of a position to the one that it was registered under."""
+        self.waiting: dict[int, Pending] = {}
+        self.store_failures: list[StoreFailed] = []
+        self.slow_s = 0.0
+        self.parts: dict[str, Json] = {}
+        self.unknown: tuple[UnknownIntent, ...] = ()
 
     def health(self) -> Health:
         return replace(self.state, active_trades=len(self.lives))
@@ -138,52 +162,101 @@ class MemoryService:
             halted=self.halted,
             halt_reason=self.halt_reason,
             rails={},
-            intents_unknown=0,
+            intents_unknown=len(self.unknown),
             account={},
             warnings=(),
+            unknown_intents=self.unknown,
+            pending=tuple(self.waiting.values()),
+            parts=self.parts,
         )
 
     def live(self, ticket: int) -> Live | None:
-        return self.lives.get(ticket)
+        return self.lives.get(self.ticket_of(ticket) or ticket)
 
     def live_trades(self) -> Sequence[Live]:
         return list(self.lives.values())
 
+    def ticket_of(self, ticket: int) -> int | None:
+        return self.moved.get(ticket, ticket if ticket in self.lives else None)
+
+    def pending(self, ticket: int) -> Pending | None:
+        return self.waiting.get(ticket)
+
+    def note_store_failure(self, error: StoreFailed) -> None:
+        self.store_failures.append(error)
+
     async def register(self, request: Registration) -> Registered:
-        self._asked(request.correlation_id)
-        known = self.store.rows.get(request.ticket)
+        (result,) = await self.register_all([request])
+        assert isinstance(result, Registered)
+        return result
+
+    async def register_all(
+        self, requests: Sequence[Registration], receipt: Receipt[Sequence[Result]] | None = None
+    ) -> Sequence[Result]:
+        for request in requests:
+            self._asked(request.correlation_id)
+        await asyncio.sleep(self.slow_s)
+        new: dict[int, Trade] = {}
+        results = [self._result(request, new) for request in requests]
+        await self._commit(Unit(create=tuple(new.values()), keep=kept_of(receipt, results)))
+        return results
+
+    def _result(self, request: Registration, new: dict[int, Trade]) -> Result:
+        known = new.get(request.ticket) or self.store.rows.get(request.ticket)
         if known is not None and known.is_active:
             return Registered(trade=known, already_registered=True, adjusted={})
-        trade = trade_of(request, self.clock.now_ms)
-        self._put(trade)
-        return Registered(trade=trade, already_registered=False, adjusted={})
+        if request.ticket in self.missing:
+            if not request.allow_pending:
+                message = f"The broker has no position {request.ticket}."
+                return Refused(RefusalCode.POSITION_NOT_FOUND, message, {"ticket": request.ticket})
+            now = self.clock.now_ms
+            pending = Pending(ticket=request.ticket, since_ms=now, until_ms=now + 60_000)
+            return self.waiting.setdefault(request.ticket, pending)
+        new[request.ticket] = trade_of(request, self.clock.now_ms)
+        return Registered(trade=new[request.ticket], already_registered=False, adjusted={})
 
-    async def disable(self, ticket: int, *, close_hedge: bool, correlation_id: str | None) -> Trade:
+    async def disable(
+        self, ticket: int, *, close_hedge: bool, correlation_id: str | None, receipt: Receipt[Trade] | None = None
+    ) -> Trade:
         self._asked(correlation_id)
         trade = self.store.rows.get(ticket)
         if trade is None:
             raise Refused(RefusalCode.TRADE_NOT_FOUND, f"Ticket {ticket} is not registered.", {"ticket": ticket})
         stopped = replace(trade, disabled=True)
-        self.store.rows[ticket] = stopped
+        await self._commit(Unit(trades=(stopped,), keep=kept_of(receipt, stopped)))
         self.lives.pop(ticket, None)
         return stopped
 
-    async def halt(self, reason: str, correlation_id: str | None) -> None:
+    async def halt(self, reason: str, correlation_id: str | None, receipt: Receipt[Switches] | None = None) -> None:
         self._asked(correlation_id)
         self.halted, self.halt_reason = True, reason
+        await self._commit(Unit(keep=kept_of(receipt, self._switches())))
 
-    async def resume(self, correlation_id: str | None) -> None:
+    async def resume(self, correlation_id: str | None, receipt: Receipt[Switches] | None = None) -> None:
         self._asked(correlation_id)
         self.halted, self.halt_reason = False, None
+        await self._commit(Unit(keep=kept_of(receipt, self._switches())))
 
-    async def set_mode(self, mode: Mode, ticket: int | None, correlation_id: str | None) -> None:
+    async def set_mode(
+        self, mode: Mode, ticket: int | None, correlation_id: str | None, receipt: Receipt[Switches] | None = None
+    ) -> None:
         self._asked(correlation_id)
         if ticket is None:
             self.account_mode = mode
+            await self._commit(Unit(keep=kept_of(receipt, self._switches())))
             return
         if ticket not in self.store.rows:
             raise Refused(RefusalCode.TRADE_NOT_FOUND, f"Ticket {ticket} is not registered.", {"ticket": ticket})
-        self._put(replace(self.store.rows[ticket], mode=mode))
+        trade = replace(self.store.rows[ticket], mode=mode)
+        await self._commit(Unit(trades=(trade,), keep=kept_of(receipt, self._switches())))
+
+    def _switches(self) -> Switches:
+        return Switches(halted=self.halted, mode=self.account_mode)
+
+    async def _commit(self, unit: Unit) -> None:
+        await self.store.commit(unit)
+        for trade in (*unit.create, *unit.trades):
+            self._put(trade)
 
     async def initialize(self) -> None:
         self._asked(None)

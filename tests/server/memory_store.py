@@ -19,8 +19,11 @@ class MemoryStore:
     rows: dict[int, Trade] = field(default_factory=dict)
     journal: list[Fact] = field(default_factory=list)
     scored: list[Evaluation] = field(default_factory=list)
+    kept_values: dict[tuple[KeptKind, str], Kept] = field(default_factory=dict)
+    commits: list[Unit] = field(default_factory=list)
     broken: bool = False
     reads: int = 0
+    wall_ms: int = 0
 
     def _check(self) -> None:
         self.reads += 1
@@ -40,7 +43,8 @@ class MemoryStore:
 
     async def kept(self, kind: KeptKind, key: str | None = None) -> Sequence[Kept]:
         self._check()
-        return ()
+        found = [k for (of, name), k in self.kept_values.items() if of is kind and key in (None, name)]
+        return [k for k in found if k.expires_ms is None or k.expires_ms > self.wall_ms]
 
     async def load(self) -> Loaded:
         return Loaded(
@@ -48,7 +52,13 @@ class MemoryStore:
         )
 
     async def commit(self, unit: Unit) -> Sequence[int]:
-        raise NotImplementedError("the HTTP program never writes")
+        """Write a unit whole."""
+        if self.broken:
+            raise StoreFailed("disk I/O error on /var/secret/path.db")
+        self.commits.append(unit)
+        self.rows |= {trade.ticket: trade for trade in (*unit.create, *unit.trades)}
+        self.kept_values |= {(kept.kind, kept.key): kept for kept in unit.keep}
+        return ()
 
     async def next_intent_numbers(self, count: int) -> range:
         raise NotImplementedError("the HTTP program never writes")

@@ -21,6 +21,7 @@ DUE = {
     "/dtms/monitoring/health": {"get"},
     "/dtms/status": {"get"},
     "/dtms/trade/enable": {"post"},
+    "/dtms/trades/enable": {"post"},
     "/dtms/trade/{ticket}/disable": {"post"},
     "/dtms/trade/{ticket}": {"get"},
     "/dtms/trades": {"get"},
@@ -58,10 +59,10 @@ def test_every_example_is_valid_by_its_own_schema(document: dict[str, Any]) -> N
     for path, operation in operations(document):
         bodies = [*operation["responses"].values(), *([operation["requestBody"]] if "requestBody" in operation else [])]
         for body in bodies:
-            content = body["content"]["application/json"]
-            schema = content["schema"] | {"components": document["components"]}
-            jsonschema_rs.validate(schema, content["example"])
-            checked += 1
+            for content in body["content"].values():
+                schema = content["schema"] | {"components": document["components"]}
+                jsonschema_rs.validate(schema, content["example"])
+                checked += 1
         assert operation["description"], path
     assert checked > 80
 
@@ -69,7 +70,7 @@ def test_every_example_is_valid_by_its_own_schema(document: dict[str, Any]) -> N
 def test_every_refusal_is_described_as_the_envelope(document: dict[str, Any]) -> None:
     for path, operation in operations(document):
         for status, response in operation["responses"].items():
-            if status != "200":
+            if int(status) >= 300:
                 ref = response["content"]["application/json"]["schema"]["$ref"]
                 assert ref == "#/components/schemas/ErrorAnswer", (path, status)
 

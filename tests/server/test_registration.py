@@ -62,6 +62,7 @@ def test_a_hundred_simultaneous_registrations_make_one_new_and_99_known(world: W
         ({"mode": "advise"}, "mode", Mode.ADVISE),
         ({"strategy_type": "breakout"}, "strategy_type", "breakout"),
         ({"takeover": True}, "takeover", True),
+        ({"allow_pending": True}, "allow_pending", True),
         ({"action": "enable", "nested": {"x": [1]}}, "ticket", 42),
     ],
 )
@@ -69,13 +70,13 @@ def test_what_is_accepted_reaches_the_engine_in_its_words(
     world: World, sent: dict[str, Any], field: str, used: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Any] = []
-    register = world.service.register
+    register_all = world.service.register_all
 
-    async def watching(request: Any) -> Any:
-        seen.append(request)
-        return await register(request)
+    async def watching(requests: Any, receipt: Any) -> Any:
+        seen.extend(requests)
+        return await register_all(requests, receipt)
 
-    monkeypatch.setattr(world.service, "register", watching)
+    monkeypatch.setattr(world.service, "register_all", watching)
     answer = asyncio.run(world.ask("POST", "/dtms/trade/enable", json=GOOD | sent))
     assert answer.status_code == 200, answer.text
     assert getattr(seen[0], field) == used

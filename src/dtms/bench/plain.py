@@ -6,6 +6,7 @@ registration true: the look at the broker, and the durable commit.
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Never
@@ -61,8 +62,11 @@ class OneAnswer:
     def health(self) -> Health:
         return HEALTH
 
-    async def register(self, request: Registration) -> Registered:
-        return Registered(trade=replace(TRADE, ticket=request.ticket), already_registered=False, adjusted={})
+    async def register_all(self, requests: Sequence[Registration], receipt: object = None) -> Sequence[Registered]:
+        assert receipt is None, "no request of the baseline has a key"
+        return [
+            Registered(trade=replace(TRADE, ticket=r.ticket), already_registered=False, adjusted={}) for r in requests
+        ]
 
     def __getattr__(self, name: str) -> Any:
         def refuse(*_: object, **__: object) -> Never:

@@ -11,6 +11,7 @@ class FactKind(StrEnum):
     """What can be recorded of a trade, or of the system."""
 
     REGISTERED = "registered"
+    PENDING = "pending"
     DISABLED = "disabled"
     ENABLED = "enabled"
     ARMED = "armed"

@@ -76,13 +76,24 @@ class Counts:
 class Monitor:
     """Looks at every watched trade when it is due."""
 
-    def __init__(self, *, desk: Desk, book: Book, feeds: Feeds, cycle: Cycle, moves: Moves, presence: Presence) -> None:
+    def __init__(
+        self,
+        *,
+        desk: Desk,
+        book: Book,
+        feeds: Feeds,
+        cycle: Cycle,
+        moves: Moves,
+        presence: Presence,
+        settle_pending: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._desk = desk
         self.book = book
         self._feeds = feeds
         self._cycle = cycle
         self._moves = moves
         self._presence = presence
+        self._settle_pending = settle_pending
         self._next_scan_ms = 0
         self.counts = Counts()
 
@@ -97,6 +108,8 @@ class Monitor:
             BrokerUnavailable: when no sound answer was had; nothing was concluded from it.
             StoreFailed: when a fact could not be kept.
         """
+        if self._settle_pending is not None:
+            await self._settle_pending()
         symbols, settings = self.book.active_symbols(), self._desk.settings
         if symbols:
             await self._feeds.quotes(symbols)

@@ -1,38 +1,50 @@
 """What the engine's memory shows of itself and of its trades."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from dtms.decide.capabilities import hedging_refused
 from dtms.decide.guards import rail_figures
+from dtms.domain.actions import Intent
 from dtms.domain.errors import BrokerUnavailable
 from dtms.domain.facts import Json
 from dtms.domain.prices import ZERO
-from dtms.domain.sources import Standing
 from dtms.domain.trade import State, Trade
 from dtms.execute.book import Book, Watch
 from dtms.execute.desk import Desk
 from dtms.execute.lifecycle import Lifecycle
 from dtms.execute.monitor import Monitor
-from dtms.execute.service import Live, Status
-from dtms.ports.sources import warnings_of
+from dtms.execute.pending import Pendings
+from dtms.execute.service import Live, Status, UnknownIntent
 
 
 class Reading:
     """Answers from memory."""
 
-    def __init__(self, *, desk: Desk, book: Book, monitor: Monitor, life: Lifecycle, warnings: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        *,
+        desk: Desk,
+        book: Book,
+        monitor: Monitor,
+        life: Lifecycle,
+        pendings: Pendings,
+        warnings: tuple[str, ...],
+    ) -> None:
         self._desk = desk
         self._book = book
         self._monitor = monitor
         self._life = life
+        self._pendings = pendings
         self._warnings = warnings
+        self.parts: dict[str, Callable[[], Json]] = {}
+        """What other parts tell of themselves, by the name under which the status shows it."""
 
     def status(self) -> Status:
-        counts, unknown = self._monitor.counts, 0
+        counts, unknown = self._monitor.counts, list[Intent]()
         by_state, attention = dict.fromkeys(State, 0), list[str]()
         for ticket, watch in self._book.watches.items():  # once, as there can be thousands
             by_state[watch.trade.machine.state] += 1
-            unknown += len(watch.open_intents)
+            unknown += watch.open_intents.values()
             if watch.trade.needs_attention is not None:
                 attention.append(f"trade {ticket}: {watch.trade.needs_attention}")
         return Status(
@@ -49,24 +61,28 @@ class Reading:
             halted=self._desk.halted,
             halt_reason=self._life.controls.halt_reason,
             rails=rail_figures(self._desk.rails, self._desk.settings.rails),
-            intents_unknown=unknown,
+            intents_unknown=len(unknown),
+            unknown_intents=tuple(self._unknown(intent) for intent in unknown),
+            pending=self._pendings.all(),
+            parts={"store": self._store()} | {name: tell() for name, tell in self.parts.items()},
             account=self._account(),
-            warnings=(
-                *self._warnings,
-                *warnings_of(self._standings()),
-                *self._monitor.counts.stale.values(),
-                *attention,
-            ),
+            warnings=(*self._warnings, *self._monitor.counts.stale.values(), *attention),
         )
 
-    def _standings(self) -> Sequence[Standing]:
-        """Return how the sources outside the terminal stand, once market time is known."""
-        now_ms = self._market_ms()
-        return () if now_ms is None else self._desk.sources.standings(now_ms)
+    def _unknown(self, intent: Intent) -> UnknownIntent:
+        now_ms = self._market_ms() or intent.created_ms
+        return UnknownIntent(
+            number=intent.number,
+            ticket=intent.ticket,
+            kind=intent.action.kind.value,
+            state=intent.state.value,
+            age_s=(now_ms - intent.created_ms) / 1000,
+            reason=intent.message or "no answer yet",
+        )
 
-    def tell_sources(self) -> list[Json]:
-        """Tell of each source outside the terminal whether it can be used, and why not."""
-        return [{"name": s.name, "state": s.state.value, "told": s.told} for s in self._standings()]
+    def _store(self) -> dict[str, Json]:
+        is_ok = self._life.store_ok
+        return {"ok": is_ok, "state": "ok" if is_ok else "failed: not trusted until it was reopened and verified"}
 
     def _market_ms(self) -> int | None:
         try:
@@ -89,7 +105,7 @@ class Reading:
         }
 
     def live(self, ticket: int) -> Live | None:
-        watch = self._book.watches.get(ticket)
+        watch = self._book.watches.get(self._book.ticket_of(ticket) or ticket)
         return None if watch is None else self._live(watch)
 
     def live_trades(self) -> Sequence[Live]:

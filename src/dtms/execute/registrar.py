@@ -1,40 +1,34 @@
 """Registration: requests that wait together share one look at the broker and one commit.
 
-The broker fills what a request leaves out and wins where they differ, but for symbol and direction: contradicting those
-is a conflict. A registration answered is a trade durably stored; a repeated one changes nothing.
+A registration answered is a trade durably stored, or one that durably waits for its position; a repeated one changes
+nothing.
 """
 
-import asyncio
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from decimal import Decimal
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from dtms.domain.errors import AlreadyStored, InvariantBroken
+from dtms.domain.errors import AlreadyStored
 from dtms.domain.facts import Fact, FactKind, Json
 from dtms.domain.position import Position
-from dtms.domain.trade import Machine, Owner, State, Trade
+from dtms.domain.trade import Mode, State, Trade
 from dtms.execute.book import Book, SymbolWatch
 from dtms.execute.desk import Desk
+from dtms.execute.enrolment import Enrolment, no_advise, not_listed, repeated, taken
 from dtms.execute.feeds import Feeds
-from dtms.execute.service import RefusalCode, Refused, Registered, Registration
-from dtms.ports.store import Unit
+from dtms.execute.pending import Awaited, Pendings, told_of
+from dtms.execute.service import Pending, Receipt, RefusalCode, Refused, Registered, Registration, Result
+from dtms.execute.together import Together
+from dtms.ports.store import Kept, KeptKind, Unit
 
-FALLBACK_RISK_SHARE = 0.005
-"""Nominal R as a share of the price while not even ATR is known."""
-
-
-PRICE_SHARE_MAX = 0.5
-LINGER_S = 0.002
 EVERY_STATE = frozenset(State)
 
 
-@dataclass(slots=True)
-class Waiting:
-    """One request and where its answer goes."""
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What one caller asks for at once."""
 
-    request: Registration
-    answer: asyncio.Future[Registered]
+    requests: Sequence[Registration]
+    receipt: Receipt[Sequence[Result]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +38,28 @@ class New:
     trade: Trade
     symbol: SymbolWatch
     correlation_id: str | None = None
+    is_back: bool = False
+    """Whether it was disabled by hand before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What one batch judges by."""
+
+    watched: Mapping[int, Trade]
+    """As they were when the batch was begun: a trade that is disabled meanwhile was still there."""
+    positions: Mapping[int, Position]
+    stored: Mapping[int, Trade]
+    """Rows that are known but not watched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a batch will commit."""
+
+    new: dict[int, New] = field(default_factory=dict)
+    waiting: dict[int, Kept] = field(default_factory=dict)
+    facts: list[Fact] = field(default_factory=list)
 
 
 class Registrar:
@@ -53,266 +69,229 @@ class Registrar:
         self._desk = desk
         self._book = book
         self._feeds = feeds
-        self._waiting: list[Waiting] = []
-        self._worker: asyncio.Task[None] | None = None
-        self._awaited = 0
-        self._enough = asyncio.Event()
+        self._enrolment = Enrolment(desk, book, feeds)
+        self.pendings = Pendings(desk.store, desk.clock)
+        self._together = Together(self._answer)
 
-    async def register(self, request: Registration) -> Registered:
-        """Register one trade durably.
+    async def register(
+        self, requests: Sequence[Registration], receipt: Receipt[Sequence[Result]] | None = None
+    ) -> Sequence[Result]:
+        """Register durably and return what each request came to, in order.
 
         Raises:
-            Refused: with the code and the reason; nothing changed.
             BrokerUnavailable: when the broker could not be asked.
             StoreFailed: when it could not be kept.
         """
-        waiting = Waiting(request, asyncio.get_running_loop().create_future())
-        self._waiting.append(waiting)
-        if len(self._waiting) >= self._awaited:
-            self._enough.set()
-        if self._worker is None or self._worker.done():
-            self._worker = asyncio.create_task(self._work())
-        return await waiting.answer
+        return await self._together.ask(Group(requests, receipt))
 
-    async def _work(self) -> None:
-        together = 0
-        while self._waiting:
-            await self._linger(together)
-            batch, self._waiting = self._waiting, []
-            await self._settle(batch)
-            together = len(batch) + len(self._waiting)
+    async def _answer(self, batch: Sequence[Group]) -> Sequence[Sequence[Result]]:
+        await self.pendings.load()
+        look = await self._look({request.ticket for group in batch for request in group.requests})
+        draft = Draft()
+        results = [[await self._result(request, look, draft) for request in group.requests] for group in batch]
+        return await self._keep(batch, results, draft)
 
-    async def _linger(self, together: int) -> None:
-        """Wait a moment for those who asked together before, so that they share a look and a commit again.
+    # --- judging ---------------------------------------------------------------------------------------------------
 
-        Without it, callers who wait for their answers fall into two halves that take turns. One caller never waits.
-        """
-        if len(self._waiting) >= together:
-            return
-        self._awaited = together
-        self._enough.clear()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LINGER_S):
-                await self._enough.wait()
-        self._awaited = 0
-
-    async def _settle(self, batch: Sequence[Waiting]) -> None:
-        """Answer a batch; whatever goes wrong, everybody who waits hears of it."""
-        (error,) = await asyncio.gather(self._answer(batch), return_exceptions=True)
-        for waiting in batch:
-            if not waiting.answer.done():
-                waiting.answer.set_exception(error or InvariantBroken("a registration was left without an answer"))
-
-    async def _answer(self, batch: Sequence[Waiting]) -> None:
-        tickets = list({w.request.ticket for w in batch if w.request.ticket not in self._book.watches})
-        positions, stored = await self._looked_up(tickets)
-        new: dict[int, New] = {}
-        answers: list[tuple[Waiting, Registered]] = []
-        for waiting in batch:
-            try:
-                answers.append((waiting, await self._one(waiting.request, positions, stored, new)))
-            except Refused as refused:
-                _refuse(waiting, refused)
-        refusals = await self._keep(new)
-        for waiting, registered in answers:
-            if (refusal := refusals.get(registered.trade.ticket)) is not None:
-                _refuse(waiting, refusal)
-            elif not waiting.answer.done():
-                waiting.answer.set_result(registered)
-
-    async def _looked_up(self, tickets: Sequence[int]) -> tuple[Mapping[int, Position], Mapping[int, Trade]]:
+    async def _look(self, tickets: Collection[int]) -> Look:
         """Ask the broker for the positions, and the store for rows that are known but not watched."""
-        if not tickets:
-            return {}, {}
-        positions = await self._desk.broker.positions(tickets)
-        old = [ticket for ticket in tickets if ticket in self._book.stored]
+        watches = self._book.watches
+        watched = {t: watches[at].trade for t in tickets if (at := self._book.ticket_of(t)) is not None}
+        asked = [ticket for ticket in tickets if ticket not in watched]
+        if not asked:
+            return Look(watched=watched, positions={}, stored={})
+        positions = await self._desk.broker.positions(asked)
+        # A position whose ticket changed kept its identifier, which most often is the ticket that it began with.
+        names = {*asked, *(p.identifier for p in positions.values())}
+        old = sorted(names & self._book.stored - watches.keys())
         rows = (await self._desk.store.trades(states=EVERY_STATE, tickets=old, limit=len(old))).trades if old else ()
-        return positions, {t.ticket: t for t in rows}
+        return Look(watched=watched, positions=positions, stored={t.ticket: t for t in rows})
 
-    async def _one(
-        self,
-        request: Registration,
-        positions: Mapping[int, Position],
-        stored: Mapping[int, Trade],
-        new: dict[int, New],
-    ) -> Registered:
-        watch = self._book.watches.get(request.ticket)
-        known = watch.trade if watch is not None else new[request.ticket].trade if request.ticket in new else None
-        if known is not None:
-            return _repeated(request, known)
-        position = positions.get(request.ticket)
-        if position is None:
-            details: dict[str, Json] = {"ticket": request.ticket}
-            raise Refused(RefusalCode.POSITION_NOT_FOUND, f"The broker has no position {request.ticket}.", details)
-        self._refuse_family(position)
-        _refuse_contradiction(request, position.symbol, position.side.direction)
-        symbol = await self._feeds.symbol(position.symbol)
-        if symbol is None:
-            raise Refused(
-                RefusalCode.INVALID, f"The broker does not know {position.symbol}.", {"symbol": position.symbol}
-            )
-        _refuse_senseless(request, position, symbol)
-        trade = await self._trade(request, position, symbol, stored.get(request.ticket))
-        new[trade.ticket] = New(trade, symbol, request.correlation_id)
-        return Registered(trade=trade, already_registered=False, adjusted=_adjusted(request, trade))
-
-    def _refuse_family(self, position: Position) -> None:
-        """A position that dtms opened belongs to the trade that it protects."""
-        of = self._book.family_of(position.ticket)
-        ours = self._desk.broker.intent_of(position.magic) is not None
-        if of is not None or ours:
-            whose = f"trade {of}" if of is not None else "a trade that dtms manages"
-            message = f"Position {position.ticket} was opened by dtms for {whose}; it is no trade of its own."
-            raise Refused(RefusalCode.CONFLICT, message, {"ticket": position.ticket, "trade": of})
-
-    async def _trade(
-        self, request: Registration, position: Position, symbol: SymbolWatch, before: Trade | None
-    ) -> Trade:
-        """Make the trade's row; one that was disabled by hand comes back HEALTHY with the R it had."""
-        login, server = self._desk.account
-        if before is not None and before.disabled and before.identifier == position.identifier:
-            risk, nominal, initial_stop = before.risk, before.nominal_risk, before.initial_stop
-            initial_volume = before.initial_volume
-        else:
-            risk, nominal = await self._risk(position, symbol)
-            initial_stop, initial_volume = position.stop, position.volume
-        return Trade(
-            ticket=position.ticket,
-            identifier=position.identifier,
-            login=login,
-            server=server,
-            symbol=position.symbol,
-            side=position.side,
-            entry=position.entry,
-            initial_volume=initial_volume,
-            initial_stop=initial_stop,
-            risk=risk,
-            nominal_risk=nominal,
-            registered_ms=self._desk.clock.market_ms(),
-            opened_ms=position.opened_ms,
-            volume=position.volume,
-            stop=position.stop,
-            target=position.target,
-            closed_by_dtms=before.closed_by_dtms if before is not None and before.disabled else Decimal(0),
-            machine=Machine(entered_ms=self._desk.clock.market_ms()),
-            owner=Owner.DTMS,
-            mode=request.mode,
-            strategy_type=request.strategy_type,
-            alongside=request.alongside,
-            version=before.version + 1 if before is not None else 0,
-        )
-
-    async def _risk(self, position: Position, symbol: SymbolWatch) -> tuple[float, bool]:
-        """R: from entry to stop, or a nominal 1.5 ATR(14, M15) for a trade that came without one."""
-        if position.stop is not None and position.stop != position.entry:
-            return abs(position.entry - position.stop), False
-        if symbol.view is None:
-            await self._feeds.bars([symbol], self._desk.settings)
-        if symbol.view is None:
-            return position.entry * FALLBACK_RISK_SHARE, True
-        return self._desk.settings.protection.nominal_risk_atr * symbol.view.atr_m15, True
-
-    async def _keep(self, new: Mapping[int, New]) -> dict[int, Refused]:
-        """Commit new trades together; where one of them is in the way, each by itself, and tell which was refused."""
-        if not new:
-            return {}
+    async def _result(self, request: Registration, look: Look, draft: Draft) -> Result:
+        if request.mode is Mode.ADVISE:
+            return no_advise()
         try:
-            await self._commit(list(new.values()))
-        except AlreadyStored as error:
-            if len(new) == 1:
-                (ticket,) = new
-                return {ticket: _taken(ticket, error)}
-            parts = [await self._keep({ticket: one}) for ticket, one in new.items()]
-            return {ticket: refusal for part in parts for ticket, refusal in part.items()}
-        fast_ms = int(self._desk.settings.cadence.fast_s * 1000)
-        for one in new.values():  # each was just looked at
-            self._book.add(one.trade, one.symbol).next_fast_ms = one.trade.registered_ms + fast_ms
-        return {}
+            known = self._known(request.ticket, look, draft)
+            if known is not None:
+                return repeated(request, known)
+            position = look.positions.get(request.ticket)
+            if position is None:
+                return self._wait_for(request, draft)
+            return await self._enrol(request, position, look, draft)
+        except Refused as refused:
+            return refused
 
-    async def _commit(self, new: Sequence[New]) -> None:
-        await self._desk.store.commit(Unit(create=[one.trade for one in new], facts=[self._fact(one) for one in new]))
+    def _known(self, ticket: int, look: Look, draft: Draft) -> Trade | None:
+        """Return the trade that a ticket belongs to already, by the position's lasting identifier when it changed."""
+        if ticket in draft.new:
+            return draft.new[ticket].trade
+        if ticket in look.watched:
+            return look.watched[ticket]
+        position = look.positions.get(ticket)
+        names = (self._book.ticket_of(ticket), position.identifier if position is not None else None)
+        found = [self._book.watches[name].trade for name in names if name in self._book.watches]
+        return next((t for t in found if position is None or t.identifier == position.identifier), None)
+
+    async def _enrol(self, request: Registration, position: Position, look: Look, draft: Draft) -> Registered:
+        before = look.stored.get(request.ticket) or look.stored.get(position.identifier)
+        trade, symbol, adjusted = await self._enrolment.judged(request, position, before)
+        is_back = before is not None and before.disabled and before.identifier == trade.identifier
+        draft.new[request.ticket] = New(trade, symbol, request.correlation_id, is_back)
+        draft.waiting.pop(request.ticket, None)
+        return Registered(trade=trade, already_registered=False, adjusted=adjusted)
+
+    def _wait_for(self, request: Registration, draft: Draft) -> Pending:
+        """Let a registration wait for its position, when it may."""
+        pending = self.pendings.get(request.ticket)
+        if not request.allow_pending:
+            raise not_listed(request)
+        if pending is not None:
+            return pending
+        kept = draft.waiting.get(request.ticket)
+        if kept is None:
+            kept = draft.waiting[request.ticket] = self.pendings.kept(request)
+            draft.facts.append(
+                self._pending_fact(request, "waits for the broker to list its position", {"outcome": "waits"})
+            )
+        return told_of(kept)
+
+    # --- keeping ---------------------------------------------------------------------------------------------------
+
+    async def _keep(
+        self, batch: Sequence[Group], results: Sequence[Sequence[Result]], draft: Draft
+    ) -> list[list[Result]]:
+        """Commit what a batch came to, together; where one trade is in the way, each by itself, and the rest after."""
+        final = [list(result) for result in results]
+        try:
+            await self._commit(draft.new, draft, _receipts(batch, final))
+            return final
+        except AlreadyStored:
+            blocked = await self._keep_singly(draft.new)
+        final = [
+            [self._corrected(request, result, blocked) for request, result in zip(group.requests, part, strict=True)]
+            for group, part in zip(batch, final, strict=True)
+        ]
+        await self._commit({}, draft, _receipts(batch, final))
+        return final
+
+    async def _keep_singly(self, new: Mapping[int, New]) -> dict[int, AlreadyStored]:
+        blocked: dict[int, AlreadyStored] = {}
+        for ticket, one in new.items():
+            try:
+                await self._commit({ticket: one}, Draft(), [])
+            except AlreadyStored as error:
+                blocked[ticket] = error
+        return blocked
+
+    def _corrected(self, request: Registration, result: Result, blocked: Mapping[int, AlreadyStored]) -> Result:
+        """Return what a request came to after its position was found to be under defence already."""
+        error = blocked.get(request.ticket)
+        if error is None or not isinstance(result, Registered):
+            return result
+        watches = self._book.watches
+        known = next((watches[ticket].trade for ticket in error.tickets if ticket in watches), None)
+        return taken(request.ticket, error) if known is None else repeated(request, known)
+
+    async def _commit(self, new: Mapping[int, New], draft: Draft, receipts: Sequence[Kept]) -> None:
+        ended = [ticket for ticket in new if self.pendings.get(ticket) is not None]
+        if new or draft.waiting or receipts:
+            unit = Unit(
+                create=[one.trade for one in new.values()],
+                facts=[*(self._fact(one) for one in new.values()), *draft.facts],
+                keep=[*draft.waiting.values(), *receipts],
+                forget=[(KeptKind.PENDING, str(ticket)) for ticket in ended],
+            )
+            await self._desk.store.commit(unit)
+        self.pendings.drop(ended)
+        self.pendings.take(draft.waiting.values())
+        fast_ms = int(self._desk.settings.cadence.fast_s * 1000)
+        now_ms = self._desk.clock.market_ms() if new else 0
+        for one in new.values():  # each was just looked at
+            self._book.add(one.trade, one.symbol).next_fast_ms = now_ms + fast_ms
 
     def _fact(self, new: New) -> Fact:
         trade = new.trade
         alert: Json = "WARNING" if trade.nominal_risk else None
         by = "the watcher" if trade.by_watcher else "request"
-        summary = f"{trade.symbol} {trade.side.direction} {trade.volume} lots is protected, R {trade.risk:.6g}"
+        word = "protected again" if new.is_back else "protected"
+        summary = f"{trade.symbol} {trade.side.direction} {trade.volume} lots is {word}, R {trade.risk:.6g}"
         if trade.nominal_risk:
             summary += " (nominal: the position has no stop, so nothing at the broker protects it)"
         return self._desk.journal.fact(
-            FactKind.REGISTERED,
+            FactKind.ENABLED if new.is_back else FactKind.REGISTERED,
             summary,
             trade=trade,
             details={"by": by, "alert": alert},
             correlation_id=new.correlation_id,
         )
 
+    # --- what waits ------------------------------------------------------------------------------------------------
+
+    async def settle_pending(self) -> None:
+        """Register what was waited for and is listed now, and tell of what was not within its time.
+
+        Raises:
+            BrokerUnavailable, StoreFailed: nothing was concluded; it waits on.
+        """
+        await self.pendings.load()
+        due = self.pendings.due()
+        if not due:
+            return
+        begun_s = self._desk.clock.machine_s()
+        results = await self.register([one.request for one in due])
+        for awaited, result in zip(due, results, strict=True):
+            if isinstance(result, Refused):
+                await self._refused(awaited, result, is_over=begun_s >= awaited.until_s)
+            elif self.pendings.get(awaited.request.ticket) is not None:  # known before, under its ticket or another
+                await self.forget_pending(awaited.request, "is protected already", {"outcome": "registered"})
+
+    async def _refused(self, awaited: Awaited, refusal: Refused, *, is_over: bool) -> None:
+        if refusal.code is not RefusalCode.POSITION_NOT_FOUND:
+            why, outcome = f"cannot be protected: {refusal.message}", "refused"
+        elif is_over:
+            why, outcome = "did not turn up at the broker: it is not protected", "expired"
+        else:
+            return
+        await self.forget_pending(awaited.request, why, {"outcome": outcome, "alert": "ERROR"})
+
+    async def forget_pending(self, request: Registration, why: str, details: Mapping[str, Json]) -> None:
+        """Wait for a position no longer, and record why."""
+        fact = self._pending_fact(request, why, details)
+        await self._desk.store.commit(Unit(facts=(fact,), forget=((KeptKind.PENDING, str(request.ticket)),)))
+        self.pendings.drop([request.ticket])
+        self._desk.journal.tell((fact,))
+
+    def _pending_fact(self, request: Registration, what: str, details: Mapping[str, Json]) -> Fact:
+        fact = self._desk.journal.fact(
+            FactKind.PENDING,
+            f"position {request.ticket} {what}",
+            details=details,
+            correlation_id=request.correlation_id,
+        )
+        return replace(fact, ticket=request.ticket, symbol=request.symbol)
+
+    # --- what nobody registered ------------------------------------------------------------------------------------
+
     async def adopt(self, positions: Sequence[Position]) -> list[Trade]:
-        """Register positions that nobody owns."""
+        """Register positions that nobody owns, but for those whose registration waits: it is settled by itself."""
+        await self.pendings.load()
         new: dict[int, New] = {}
         for position in positions:
             symbol = await self._feeds.symbol(position.symbol)
-            if symbol is None or position.ticket in self._book.watches:
+            known = position.ticket in self._book.watches or self.pendings.get(position.ticket) is not None
+            if symbol is None or known:
                 continue
-            trade = await self._trade(Registration(ticket=position.ticket), position, symbol, None)
+            trade = await self._enrolment.trade(Registration(ticket=position.ticket), position, symbol, None)
             new[position.ticket] = New(replace(trade, by_watcher=True), symbol)
-        refused = await self._keep(new)
-        return [one.trade for ticket, one in new.items() if ticket not in refused]
+        try:
+            await self._commit(new, Draft(), [])
+            blocked: Collection[int] = ()
+        except AlreadyStored:
+            blocked = await self._keep_singly(new)
+        return [one.trade for ticket, one in new.items() if ticket not in blocked]
 
 
-def _refuse(waiting: Waiting, refusal: Refused) -> None:
-    if not waiting.answer.done():
-        waiting.answer.set_exception(refusal)
-
-
-def _taken(ticket: int, error: AlreadyStored) -> Refused:
-    known = ", ".join(map(str, error.tickets))
-    message = f"The position of ticket {ticket} is protected already, as ticket {known}."
-    return Refused(RefusalCode.CONFLICT, message, {"ticket": ticket, "known_as": list(error.tickets)})
-
-
-def _repeated(request: Registration, trade: Trade) -> Registered:
-    _refuse_contradiction(request, trade.symbol, trade.side.direction)
-    return Registered(trade=trade, already_registered=True, adjusted=_adjusted(request, trade))
-
-
-def _refuse_contradiction(request: Registration, symbol: str, direction: str) -> None:
-    for name, sent, has in (
-        ("symbol", request.symbol, symbol),
-        ("direction", request.side.direction if request.side else None, direction),
-    ):
-        if sent is not None and sent != has:
-            message = f"Position {request.ticket} is {has}, not {sent}."
-            raise Refused(
-                RefusalCode.CONFLICT, message, {"ticket": request.ticket, name: {"sent": sent, "broker": has}}
-            )
-
-
-def _refuse_senseless(request: Registration, position: Position, symbol: SymbolWatch) -> None:
-    """Refuse prices far from the market and volumes that the symbol cannot have: the sender means something else."""
-    far = PRICE_SHARE_MAX * position.price_now
-    for name, price in (("entry", request.entry), ("stop_loss", request.stop), ("take_profit", request.target)):
-        if price is not None and abs(price - position.price_now) > far:
-            message = (
-                f"{name} {price:.10g} is more than {PRICE_SHARE_MAX:.0%} from the market at {position.price_now:.10g}."
-            )
-            raise Refused(RefusalCode.INVALID, message, {name: {"sent": price, "market": position.price_now}})
-    if request.volume is not None and request.volume > symbol.instrument.volume_max:
-        most = symbol.instrument.volume_max
-        message = f"volume {request.volume} is above the {most} lots that {position.symbol} allows."
-        raise Refused(RefusalCode.INVALID, message, {"volume": {"sent": float(request.volume), "most": float(most)}})
-
-
-def _adjusted(request: Registration, trade: Trade) -> dict[str, Json]:
-    """List what was sent and not used."""
-    pairs: tuple[tuple[str, float | Decimal | None, float | Decimal | None], ...] = (
-        ("entry", request.entry, trade.entry),
-        ("volume", request.volume, trade.volume),
-        ("stop_loss", request.stop, trade.stop),
-        ("take_profit", request.target, trade.target),
-    )
-    return {
-        name: {"sent": float(sent), "used": None if used is None else float(used)}
-        for name, sent, used in pairs
-        if sent is not None and (used is None or float(sent) != float(used))
-    }
+def _receipts(batch: Iterable[Group], results: Iterable[Sequence[Result]]) -> list[Kept]:
+    """Return what is to be kept of the answers."""
+    kept = [group.receipt(result) for group, result in zip(batch, results, strict=True) if group.receipt is not None]
+    return [one for one in kept if one is not None]

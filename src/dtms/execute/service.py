@@ -1,16 +1,25 @@
 """What the protection engine offers to the programs around it: the values that cross this seam, and the protocol."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+from dtms.domain.errors import StoreFailed
 from dtms.domain.facts import Json
 from dtms.domain.market import Side
 from dtms.domain.trade import Mode, Trade
 from dtms.market.view import MarketView
+from dtms.ports.store import Kept
 from dtms.settings import Settings
+
+T = TypeVar("T")
+Receipt = Callable[[T], Kept | None]
+"""Given what a request came to, return what is to be kept of it in the same commit as its effect; None keeps nothing.
+
+It may be asked more than once, because what others commit meanwhile can change what the request came to.
+"""
 
 
 class Step(StrEnum):
@@ -82,6 +91,23 @@ class Status:
     account: Mapping[str, Json]
     warnings: tuple[str, ...]
     """What a person should know: no calendar, no VIX, stale symbols, trades that need attention."""
+    unknown_intents: tuple["UnknownIntent", ...] = ()
+    pending: tuple["Pending", ...] = ()
+    """Registrations that wait for the broker to list their positions."""
+    parts: Mapping[str, Json] = field(default_factory=dict)
+    """What other parts tell of themselves: store, backups, sources, audit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnknownIntent:
+    """A request to the broker whose outcome nobody can tell yet; ``age_s`` is market time."""
+
+    number: int
+    ticket: int
+    kind: str
+    state: str
+    age_s: float
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +125,8 @@ class Registration:
     takeover: bool = False
     alongside: bool = False
     mode: Mode | None = None
+    allow_pending: bool = False
+    """Wait for the position when the broker does not list it yet."""
     correlation_id: str | None = None
 
 
@@ -108,6 +136,23 @@ class Registered:
     already_registered: bool
     adjusted: Mapping[str, Json]
     """Field to ``{"sent": …, "used": …}`` where the broker, or an earlier registration, won."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """A registration that is kept until its position turns up; not yet a trade. Times are UTC ms of this machine."""
+
+    ticket: int
+    since_ms: int
+    until_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switches:
+    """What a person has set for the whole account, as it is after a request."""
+
+    halted: bool
+    mode: Mode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +194,10 @@ class Refused(Exception):
         self.details = dict(details or {})
 
 
+Result = Registered | Pending | Refused
+"""What one registration came to."""
+
+
 class Service(Protocol):
     """The engine as its HTTP program sees it. Every method that changes something raises ``Refused``."""
 
@@ -162,22 +211,44 @@ class Service(Protocol):
     def status(self) -> Status: ...
 
     def live(self, ticket: int) -> Live | None:
-        """Return an active trade from memory; None when it is not active."""
+        """Return an active trade from memory, by its ticket or its position's present one; None when not active."""
         ...
 
     def live_trades(self) -> Sequence[Live]: ...
 
-    async def register(self, request: Registration) -> Registered:
-        """Register durably; concurrent calls share one look at the broker and one commit."""
+    def ticket_of(self, ticket: int) -> int | None:
+        """Return the ticket under which a position's trade is watched, by its first or its present ticket."""
         ...
 
-    async def disable(self, ticket: int, *, close_hedge: bool, correlation_id: str | None) -> Trade: ...
+    def pending(self, ticket: int) -> Pending | None:
+        """Return the registration that waits for this position."""
+        ...
 
-    async def halt(self, reason: str, correlation_id: str | None) -> None: ...
+    def note_store_failure(self, error: StoreFailed) -> None:
+        """Be unready until the store was reopened and verified."""
+        ...
 
-    async def resume(self, correlation_id: str | None) -> None: ...
+    async def register(self, request: Registration) -> Registered:
+        """Register one trade durably, without waiting for its position."""
+        ...
 
-    async def set_mode(self, mode: Mode, ticket: int | None, correlation_id: str | None) -> None: ...
+    async def register_all(
+        self, requests: Sequence[Registration], receipt: Receipt[Sequence[Result]] | None = None
+    ) -> Sequence[Result]:
+        """Register durably, in order; all that is asked at once shares one look at the broker and one commit."""
+        ...
+
+    async def disable(
+        self, ticket: int, *, close_hedge: bool, correlation_id: str | None, receipt: Receipt[Trade] | None = None
+    ) -> Trade: ...
+
+    async def halt(self, reason: str, correlation_id: str | None, receipt: Receipt[Switches] | None = None) -> None: ...
+
+    async def resume(self, correlation_id: str | None, receipt: Receipt[Switches] | None = None) -> None: ...
+
+    async def set_mode(
+        self, mode: Mode, ticket: int | None, correlation_id: str | None, receipt: Receipt[Switches] | None = None
+    ) -> None: ...
 
     async def initialize(self) -> None:
         """See to it that the engine runs; never builds a second one."""

@@ -1,6 +1,7 @@
 """When a route answers: always, once recovered, or while ready; and what a state-changing request must look like."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Final, TypeVar
 
@@ -12,6 +13,8 @@ from starlette.responses import Response
 from dtms.execute.service import Health, Service
 from dtms.server.answers import ErrorCode, Problem
 from dtms.server.errors import invalid
+from dtms.server.forms import comes_from_a_page, fields_of, is_form
+from dtms.server.idempotency import Idempotency
 from dtms.views.system import why_not_ready
 
 T = TypeVar("T")
@@ -42,34 +45,53 @@ def admit(health: Health, access: Access) -> None:
         raise Problem(ErrorCode.NOT_READY, why_not_ready(health), details)
 
 
-def require_json(request: Request) -> None:
-    """Refuse anything but JSON in UTF-8, also for empty bodies: a plain form of a web page must change nothing."""
+def require_encoding(request: Request, *, forms: bool) -> None:
+    """Refuse anything but JSON in UTF-8, also for empty bodies: a plain form of a web page must change nothing.
+
+    With ``forms`` a form is taken as well, unless a browser sent it.
+    """
     kind, *parameters = (request.headers.get("content-type") or "").lower().split(";")
     main, _, sub = kind.strip().partition("/")
     is_json = main == "application" and (sub == "json" or sub.endswith("+json"))
+    is_taken = is_json or (forms and is_form(request) and not comes_from_a_page(request))
     charsets = [p.partition("=")[2].strip(' "') for p in parameters if p.strip().startswith("charset")]
-    if not is_json or any(charset not in ("utf-8", "utf8") for charset in charsets):
+    if not is_taken or any(charset not in ("utf-8", "utf8") for charset in charsets):
+        needed = "application/json" + (", or a form that no web page sent" if forms else "")
         raise Problem(
-            ErrorCode.UNSUPPORTED_MEDIA_TYPE, "A request that changes something needs Content-Type: application/json."
+            ErrorCode.UNSUPPORTED_MEDIA_TYPE, f"A request that changes something needs Content-Type: {needed}."
         )
 
 
 async def read_body(request: Request, adapter: TypeAdapter[T]) -> T:
-    """Read and check a body in one pass; an empty one counts as an empty object.
+    """Read and check a body; an empty one counts as an empty object.
 
     Raises:
-        Problem: 400 for what is not JSON in UTF-8, 422 with an entry per field for what breaks a rule.
+        Problem: 400 for what is not JSON (or a form) in UTF-8, 422 with an entry per field for what breaks a rule.
     """
     raw = await request.body()
+    form = fields_of(raw) if is_form(request) else None
     try:
-        return adapter.validate_json(raw or b"{}")
+        return adapter.validate_json(raw or b"{}") if form is None else adapter.validate_python(form)
     except ValidationError as error:
-        errors = error.errors(include_url=False, include_input=False, include_context=False)
-        unreadable = any(e["type"] in _UNREADABLE for e in errors)
-        raise invalid([dict(e) for e in errors], status=400 if unreadable else 422) from None
+        raise of_validation(error) from None
 
 
-def guarded(service: Service, access: Access, changes: bool) -> type[APIRoute]:
+def of_validation(error: ValidationError) -> Problem:
+    """Return the problem of a body that breaks its rules."""
+    errors = error.errors(include_url=False, include_input=False, include_context=False)
+    unreadable = any(e["type"] in _UNREADABLE for e in errors)
+    return invalid([dict(e) for e in errors], status=400 if unreadable else 422)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What a request passes before its route: the engine's readiness, and the answers that were given before."""
+
+    service: Service
+    idempotency: Idempotency
+
+
+def guarded(gate: Gate, access: Access, *, changes: bool, forms: bool) -> type[APIRoute]:
     """Make the kind of route that checks access before anything of the request is read."""
 
     class Guarded(APIRoute):
@@ -78,10 +100,14 @@ def guarded(service: Service, access: Access, changes: bool) -> type[APIRoute]:
 
             async def checked(request: Request) -> Response:
                 if changes:
-                    require_json(request)
+                    require_encoding(request, forms=forms)
                 if access is not Access.ALWAYS:
-                    admit(service.health(), access)
-                return await handle(request)
+                    admit(gate.service.health(), access)
+                if not changes:
+                    return await handle(request)
+                # What answers always must do so while the store is away: the kill switch.
+                always = access is Access.ALWAYS
+                return await gate.idempotency.around(request, handle, whatever_the_store=always)
 
             return checked
 

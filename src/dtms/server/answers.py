@@ -69,6 +69,7 @@ class Problem(Exception):
         *,
         status: int | None = None,
         extra: Mapping[str, Json] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -76,7 +77,8 @@ class Problem(Exception):
         self.details = dict(details or {})
         self.status = STATUS[code] if status is None else status
         self.extra = dict(extra or {})
-        """Keys beside the envelope's, where a route's failure keeps its own shape (health)."""
+        """Keys beside the envelope's, where a route's failure keeps its own shape (health, batches)."""
+        self.headers = dict(headers or {})
 
 
 def envelope(problem: Problem, correlation_id: str) -> dict[str, Json]:
@@ -95,7 +97,7 @@ def problem_answer(
     problem: Problem, correlation_id: str, headers: Mapping[str, str] | Sequence[tuple[str, str]] = ()
 ) -> JsonAnswer:
     """Answer with the envelope."""
-    sent = dict(headers)
+    sent = {**problem.headers, **dict(headers)}
     if problem.code is ErrorCode.NOT_READY:
         sent["Retry-After"] = RETRY_AFTER_S
     sent["X-Correlation-ID"] = correlation_id

@@ -12,10 +12,11 @@ from dtms.execute.service import Service
 from dtms.ports.clock import Clock
 from dtms.ports.store import Store
 from dtms.server import errors
-from dtms.server.access import guarded
+from dtms.server.access import Gate, guarded
 from dtms.server.answers import JsonAnswer
 from dtms.server.correlation import MakeId, ulid
 from dtms.server.edge import LOOPBACK, Edge
+from dtms.server.idempotency import Idempotency
 from dtms.server.openapi import describe
 from dtms.server.records import Records
 from dtms.server.reload import Reloader
@@ -57,15 +58,16 @@ def create_app(service: Service, store: Store, clock: Clock, config: Config) -> 
     app.make_id = lambda: ulid(clock.wall_ms(), entropy.getrandbits(80))
     app.hosts = LOOPBACK | {config.api.host.strip("[]").lower()}
     app.reloader = Reloader(config, service)
-    errors.install(app)
+    errors.install(app, service)
+    gate = Gate(service, Idempotency(service, store, clock))
     deps = Deps(service=service, store=store, clock=clock, records=Records(store), reloader=app.reloader)
     app.rows = tuple(table(deps))
     for row in app.rows:
-        _add(app, row, service)
+        _add(app, row, gate)
     return app
 
 
-def _add(app: App, row: Row, service: Service) -> None:
+def _add(app: App, row: Row, gate: Gate) -> None:
     app.router.add_api_route(
         row.path,
         row.endpoint,
@@ -73,6 +75,6 @@ def _add(app: App, row: Row, service: Service) -> None:
         response_model=None,
         responses=row.responses,
         include_in_schema=row.answer is not None,
-        route_class_override=guarded(service, row.access, row.method != "GET"),
+        route_class_override=guarded(gate, row.access, changes=row.method != "GET", forms=row.form is not None),
         generate_unique_id_function=lambda route: str(route.name),
     )

@@ -8,14 +8,15 @@ import re
 from typing import Final
 
 import structlog
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dtms.server.answers import ErrorCode, Problem, problem_answer
 from dtms.server.correlation import HEADER, MakeId, id_of
-from dtms.wire import BODY_BYTES_MAX
+from dtms.wire import BATCH_BYTES_MAX, BODY_BYTES_MAX
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+LIMITS: Final = {"/dtms/trades/enable": BATCH_BYTES_MAX}
+"""Paths that take more than others."""
 _AUTHORITY: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+))(?::([0-9]{1,5}))?")
 
 
@@ -35,11 +36,12 @@ class Edge:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(correlation_id=found)
         headers = _Headers(scope)
-        problem = self._foreign(headers) or _too_large(headers)
+        limit = LIMITS.get(scope["path"], BODY_BYTES_MAX)
+        problem = self._foreign(headers) or _too_large(headers, limit)
         if problem is not None:
             await problem_answer(problem, found, {"Connection": "close"})(scope, receive, send)
             return
-        limited = _limited(receive) if headers.chunked else receive
+        limited = _limited(receive, limit) if headers.chunked else receive
         await self._app(scope, limited, _with_id(send, found))
 
     def _foreign(self, headers: "_Headers") -> Problem | None:
@@ -73,26 +75,35 @@ class _Headers:
                 self.chunked = True
 
 
-def _too_large(headers: _Headers) -> Problem | None:
+def _too_large(headers: _Headers, limit: int) -> Problem | None:
     if headers.length is None:
         return None
     if not headers.length.isdigit():
         return Problem(ErrorCode.INVALID_REQUEST, "Content-Length must be a number.", status=400)
     # Compared by digits first: a length of thousands of digits is not worth converting.
-    if len(headers.length.lstrip(b"0")) > 7 or int(headers.length) > BODY_BYTES_MAX:
-        return Problem(ErrorCode.TOO_LARGE, "The body is larger than 64 KiB.", {"limit_bytes": BODY_BYTES_MAX})
+    if len(headers.length.lstrip(b"0")) > 7 or int(headers.length) > limit:
+        return _over(limit)
     return None
 
 
-def _limited(receive: Receive) -> Receive:
+def _over(limit: int) -> Problem:
+    return Problem(
+        ErrorCode.TOO_LARGE,
+        f"The body is larger than {limit // 1024} KiB.",
+        {"limit_bytes": limit},
+        headers={"Connection": "close"},
+    )
+
+
+def _limited(receive: Receive, limit: int) -> Receive:
     taken = 0
 
     async def limited() -> Message:
         nonlocal taken
         message = await receive()
         taken += len(message.get("body", b""))
-        if taken > BODY_BYTES_MAX:
-            raise HTTPException(413, headers={"Connection": "close"})
+        if taken > limit:
+            raise _over(limit)
         return message
 
     return limited

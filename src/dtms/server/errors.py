@@ -10,9 +10,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dtms.domain.errors import BrokerUnavailable, Misconfigured, StoreFailed
+from dtms.domain.errors import BrokerUnavailable, Misconfigured, PermissionGone, StoreFailed
 from dtms.domain.facts import Json
-from dtms.execute.service import Refused
+from dtms.execute.service import Refused, Service
 from dtms.server.answers import ErrorCode, Problem, problem_answer
 from dtms.server.correlation import correlation_id
 
@@ -21,7 +21,7 @@ _HTTP_CODES: Final[Mapping[int, tuple[ErrorCode, str]]] = {
     403: (ErrorCode.FORBIDDEN, "This is not allowed."),
     404: (ErrorCode.NOT_FOUND, "There is nothing at this path."),
     405: (ErrorCode.METHOD_NOT_ALLOWED, "This path does not answer this method."),
-    413: (ErrorCode.TOO_LARGE, "The body is larger than 64 KiB."),
+    413: (ErrorCode.TOO_LARGE, "The body is too large."),
     415: (ErrorCode.UNSUPPORTED_MEDIA_TYPE, "The body must be JSON."),
 }
 
@@ -53,7 +53,7 @@ def _of_http(error: HTTPException) -> Problem:
     return Problem(code, message, status=error.status_code)
 
 
-def _of_refusal(error: Refused) -> Problem:
+def problem_of_refusal(error: Refused) -> Problem:
     return Problem(ErrorCode(error.code.value), error.message, error.details)
 
 
@@ -67,25 +67,36 @@ def _of_broker(_: BrokerUnavailable) -> Problem:
 
 _TRANSLATIONS: Final[Mapping[type[Exception], Callable[[Any], Problem]]] = {
     Problem: lambda error: error,
-    Refused: _of_refusal,
+    Refused: problem_of_refusal,
     RequestValidationError: lambda error: invalid(error.errors()),
     HTTPException: _of_http,
     StoreFailed: _of_store,
     BrokerUnavailable: _of_broker,
+    PermissionGone: lambda _: Problem(ErrorCode.NOT_READY, "Another DTMS server holds the authority over the store."),
     Misconfigured: lambda error: Problem(ErrorCode.INVALID_REQUEST, str(error)),
     # What nobody expected. Its traceback goes to the log; the answer says nothing of the inside.
     Exception: lambda _: Problem(ErrorCode.INTERNAL, "Something went wrong inside; the log has the details."),
 }
 
 
-def install(app: FastAPI) -> None:
-    """Answer everything that can be raised with the envelope."""
+def problem_of(error: Exception) -> Problem | None:
+    """Return what an error is answered with; None for one that nobody expected."""
+    kind = next((kind for kind in type(error).__mro__[:-2] if kind in _TRANSLATIONS and kind is not Exception), None)
+    return _TRANSLATIONS[kind](error) if kind is not None else None
+
+
+def install(app: FastAPI, service: Service) -> None:
+    """Answer everything that can be raised with the envelope, and tell the engine of a store that failed."""
     for raised, translate in _TRANSLATIONS.items():
-        app.add_exception_handler(raised, _handler(translate))
+        app.add_exception_handler(raised, _handler(translate, service))
 
 
-def _handler(translate: Callable[[Any], Problem]) -> Callable[[Request, Exception], Awaitable[Response]]:
+def _handler(
+    translate: Callable[[Any], Problem], service: Service
+) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def handle(request: Request, error: Exception) -> Response:
+        if isinstance(error, StoreFailed):
+            service.note_store_failure(error)
         problem = translate(error)
         # Whoever waits for readiness asks again and again; that is no news.
         tell = _log.debug if problem.code is ErrorCode.NOT_READY else _log.info

@@ -7,11 +7,12 @@ from typing import Any, Final
 from dtms.domain.facts import Fact, FactKind, Json
 from dtms.domain.market import Side
 from dtms.domain.trade import Machine, Mode, State, Trade
-from dtms.execute.service import Health, Live, Monitoring, Registered, Status, Step
+from dtms.execute.service import Health, Live, Monitoring, Pending, Registered, Status, Step, UnknownIntent
 from dtms.ports.store import Evaluation
 from dtms.server.answers import STATUS, ErrorCode, Problem, envelope
 from dtms.views.explain import Explained, explain_view
 from dtms.views.journal import Page, history_view
+from dtms.views.registering import accepted_view, batch_view, disabled_view, pending_view, refused_view, registered_view
 from dtms.views.system import (
     actions_view,
     engine_view,
@@ -20,7 +21,7 @@ from dtms.views.system import (
     readiness_view,
     status_view,
 )
-from dtms.views.trade import Record, Surroundings, disabled_view, registered_view, trade_view
+from dtms.views.trade import Record, Surroundings, trade_view
 
 _AT: Final = 1_758_905_100_000  # 2025-09-26 16:45 UTC
 _MINUTE: Final = 60_000
@@ -114,9 +115,16 @@ _STATUS: Final = Status(
     halted=False,
     halt_reason=None,
     rails={"daily_loss": {"blocks": False, "percent": 0.4, "limit_percent": 2.0}},
-    intents_unknown=0,
-    account={"login": 5001, "server": "Demo", "currency": "USD"},
+    intents_unknown=1,
+    account={"login": 5001, "server": "Demo", "currency": "USD", "margin_mode": "hedging", "hedging_possible": True},
     warnings=("No economic calendar: the news rail is inactive.",),
+    unknown_intents=(
+        UnknownIntent(
+            number=77, ticket=123456789, kind="open_hedge", state="UNKNOWN", age_s=12.0, reason="no answer in 30 s"
+        ),
+    ),
+    pending=(Pending(ticket=42, since_ms=_AT, until_ms=_AT + _MINUTE),),
+    parts={"store": {"ok": True, "state": "ok"}},
 )
 _MONITORING: Final = Monitoring(
     alive=True,
@@ -130,6 +138,18 @@ _MONITORING: Final = Monitoring(
     restarts_last_hour=0,
     stale_symbols={},
 )
+
+
+_PENDING: Final = Pending(ticket=123456789, since_ms=_AT, until_ms=_AT + _MINUTE)
+
+
+def _accepted(index: int, result: Registered | Pending) -> dict[str, Json]:
+    return {"index": index, "status": 202 if isinstance(result, Pending) else 200, **accepted_view(result)}
+
+
+def _refused(index: int) -> dict[str, Json]:
+    view = refused_view("position_not_found", "The broker has no position 42.", {"index": index, "ticket": 42})
+    return {"index": index, "status": 404, **view}
 
 
 def _live() -> Live:
@@ -155,6 +175,7 @@ def examples() -> dict[str, Any]:
     status = status_view(_STATUS, _HEALTH)
     controls = {"success": True, "halted": False, "mode": "auto", "error": None}
     one = "/dtms/trade/{ticket}"
+    done = Registered(trade=_TRADE, already_registered=False, adjusted={})
     return {
         "/dtms/trade/enable request": {
             "ticket": 123456789,
@@ -165,7 +186,13 @@ def examples() -> dict[str, Any]:
             "stop_loss": 3795.95,
             "take_profit": None,
         },
-        "/dtms/trade/enable": registered_view(Registered(trade=_TRADE, already_registered=False, adjusted={})),
+        "/dtms/trade/enable form": {"ticket": "123456789", "direction": "SELL", "stop_loss": "3795.95"},
+        "/dtms/trade/enable": registered_view(done),
+        "/dtms/trade/enable 202": pending_view(_PENDING),
+        "/dtms/trades/enable request": {"trades": [{"ticket": 123456789}, {"ticket": 42}]},
+        "/dtms/trades/enable": batch_view([_accepted(0, done)]),
+        "/dtms/trades/enable 202": batch_view([_accepted(0, _PENDING)]),
+        "/dtms/trades/enable 207": batch_view([_accepted(0, done), _refused(1)]),
         f"{one}/disable request": {"close_hedge": False},
         f"{one}/disable": disabled_view(_TRADE),
         one: trade,

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Sequence
 
 from dtms.domain.facts import Fact, Json
-from dtms.execute.service import Health, Live, Monitoring, Status, Step
+from dtms.execute.service import Health, Live, Monitoring, Status, Step, UnknownIntent
 from dtms.views.moments import epoch_s, rfc3339, rfc3339_or_none, span
+from dtms.views.registering import pending_words
 
 
 def liveness_view(health: Health, now_ms: int) -> dict[str, Json]:
@@ -124,8 +125,23 @@ def _status(status: Status, health: Health) -> dict[str, Json]:
         "halt_reason": status.halt_reason,
         "rails": dict(status.rails),
         "intents_unknown": status.intents_unknown,
+        "unknown_intents": [_intent(intent) for intent in status.unknown_intents],
+        "pending_registrations": [pending_words(pending) for pending in status.pending],
         "account": dict(status.account),
         "warnings": list(status.warnings),
+        **status.parts,
+    }
+
+
+def _intent(intent: UnknownIntent) -> dict[str, Json]:
+    """Show a request to the broker whose outcome nobody can tell yet, and what is known of it."""
+    return {
+        "intent": intent.number,
+        "ticket": intent.ticket,
+        "action": intent.kind,
+        "state": intent.state,
+        "age_s": intent.age_s,
+        "reason": intent.reason,
     }
 
 

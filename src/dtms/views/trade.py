@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from dtms.domain.facts import Fact, FactKind, Json
 from dtms.domain.trade import Machine, Member, Mode, State, Trade
-from dtms.execute.service import Live, Registered
+from dtms.execute.service import Live
 from dtms.views.moments import epoch_s, rfc3339, rfc3339_or_none, signed
 
 WARNING_STATES = frozenset({State.WARNING_L1.value, State.WARNING_L2.value})
@@ -29,21 +29,6 @@ class Surroundings:
     halted: bool
     stale: bool = False
     """Read from the store while the engine is not ready."""
-
-
-def registered_view(answer: Registered) -> dict[str, Json]:
-    """Answer a registration."""
-    trade = answer.trade
-    word = "was already registered" if answer.already_registered else "is now protected"
-    stop = f"stop {trade.stop:.10g}" if trade.stop is not None else "no stop at the broker: nominal R"
-    return {
-        "success": True,
-        "summary": f"Ticket {trade.ticket} {word}: {_position_words(trade)}, {stop}, {trade.state}.",
-        "already_registered": answer.already_registered,
-        "trade_info": registration_info(trade),
-        "adjusted": dict(answer.adjusted),
-        "error": None,
-    }
 
 
 def registration_info(trade: Trade) -> dict[str, Json]:
@@ -85,7 +70,7 @@ def trade_view(trade: Trade, live: Live | None, record: Record, around: Surround
 
 def summary(trade: Trade, live: Live | None, record: Record) -> str:
     """Say in one sentence how a trade stands."""
-    who = f"Ticket {trade.ticket}, {_position_words(trade)}"
+    who = f"Ticket {trade.ticket}, {position_words(trade)}"
     if trade.state is State.CLOSED:
         price = f" at {trade.close_price:.10g}" if trade.close_price is not None else ""
         return f"{who}: closed{price} ({trade.close_reason or 'reason unknown'}), realised {signed(trade.realised)}."
@@ -98,7 +83,8 @@ def summary(trade: Trade, live: Live | None, record: Record) -> str:
     return f"{who}: {trade.state}{shadow}, score {score}, {signed(price_r, ' R')}.{held}"
 
 
-def _position_words(trade: Trade) -> str:
+def position_words(trade: Trade) -> str:
+    """Say what is held, in a few words."""
     return f"{trade.symbol} {trade.side.direction} {trade.open_volume:f} lots from {trade.entry:.10g}"
 
 
@@ -113,6 +99,8 @@ def _info(trade: Trade, live: Live | None, record: Record, around: Surroundings)
     return {
         **registration_info(trade),
         "type": trade.side.direction,
+        "position_ticket": trade.position,
+        "moved_to": trade.moved_to,
         "open_price": trade.entry,
         "sl": trade.stop,
         "tp": trade.target,
@@ -130,7 +118,10 @@ def _info(trade: Trade, live: Live | None, record: Record, around: Surroundings)
             "warning_count": sum(f.details.get("to") in WARNING_STATES for f in record.transitions),
         },
         "hedge": member_view(trade.hedge) if trade.hedge else None,
-        "family": [member_view(member) for member in trade.members],
+        "family": [member_view(member, surplus=member.ticket in trade.surplus) for member in trade.members],
+        "reduce_only": trade.reduce_only,
+        "surplus": list[Json](sorted(trade.surplus)),
+        "unconfirmed": trade.unconfirmed,
         "timers": _timers(trade.shadow or machine, live),
         "mode": (trade.mode or around.mode).value,
         "needs_attention": trade.needs_attention is not None,
@@ -169,12 +160,18 @@ def _warnings(trade: Trade, live: Live | None, around: Surroundings) -> Iterable
         (trade.nominal_risk, "The trade came without a stop: R is nominal, and nothing at the broker protects it."),
         (trade.unconfirmed, "The position is missing at the broker, without evidence that it was closed."),
         (trade.reduce_only, "An unresolved order: only reducing actions until it is known."),
+        (bool(trade.surplus), f"Not wanted any more, and being closed: {_listed(trade.surplus)}."),
+        (trade.moved_to is not None, f"The broker's ticket of the position is now {trade.moved_to}."),
         (trade.machine.breakeven_pending, "The stop goes to breakeven once the price allows."),
         (trade.needs_attention is not None, f"Needs a person: {trade.needs_attention}."),
         (live is not None and live.held is not None, f"Held: {live.held if live else ''}."),
     )
     active = trade.state is not State.CLOSED
     return [text for applies, text in rows if applies and active]
+
+
+def _listed(tickets: Iterable[int]) -> str:
+    return ", ".join(f"#{ticket}" for ticket in sorted(tickets))
 
 
 def _timers(machine: Machine, live: Live | None) -> dict[str, Json]:
@@ -188,8 +185,8 @@ def _timers(machine: Machine, live: Live | None) -> dict[str, Json]:
     }
 
 
-def member_view(member: Member) -> dict[str, Json]:
-    """Show a position that was opened for the trade."""
+def member_view(member: Member, *, surplus: bool = False) -> dict[str, Json]:
+    """Show a position that was opened for the trade; a surplus one is not wanted and is being closed."""
     return {
         "ticket": member.ticket,
         "role": member.role.value,
@@ -200,6 +197,7 @@ def member_view(member: Member) -> dict[str, Json]:
         "tp": member.target,
         "intent": member.intent,
         "opened_at": rfc3339(member.opened_ms),
+        "surplus": surplus,
     }
 
 
@@ -216,14 +214,4 @@ def transition_view(fact: Fact) -> dict[str, Json]:
         "price": details.get("price"),
         "moves": details.get("moves", []),
         "shadow": fact.kind is FactKind.SHADOW_TRANSITION,
-    }
-
-
-def disabled_view(trade: Trade) -> dict[str, Json]:
-    """Answer that monitoring has ended."""
-    return {
-        "success": True,
-        "summary": f"Ticket {trade.ticket} is no longer monitored until it is enabled again.",
-        "trade_info": {**registration_info(trade), "disabled": trade.disabled},
-        "error": None,
     }

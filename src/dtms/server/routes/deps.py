@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from dtms.domain.trade import Trade
 from dtms.execute.service import Health, Service
 from dtms.ports.clock import Clock
 from dtms.ports.store import Store
@@ -19,6 +20,11 @@ class Deps:
     clock: Clock
     records: Records
     reloader: Reloader
+
+    async def stored(self, ticket: int) -> Trade | None:
+        """Read a trade by the ticket that it was registered under, or by that of its position now."""
+        known = self.service.ticket_of(ticket)
+        return await self.store.trade(ticket if known is None else known)
 
     def surroundings(self, health: Health) -> Surroundings:
         """Return what holds for all trades of one answer."""

@@ -32,7 +32,7 @@ class JournalRoutes:
     async def history(self, ticket: TicketPath) -> Response:
         """Show score, state, stop and price over time, and what was done and not done."""
         trade, stale = await self._trade(ticket)
-        facts = await self._deps.store.facts(ticket=ticket, limit=_HISTORY_MAX, newest=True)
+        facts = await self._deps.store.facts(ticket=trade.ticket, limit=_HISTORY_MAX, newest=True)
         evaluations = await self._evaluations(trade, self._deps.clock.market_ms(), _HISTORY_MAX)
         page = Page(facts=facts, evaluations=evaluations, truncated=_HISTORY_MAX in (len(facts), len(evaluations)))
         return JsonAnswer(history_view(trade, page, stale=stale))
@@ -71,9 +71,9 @@ class JournalRoutes:
     async def _trade(self, ticket: int) -> tuple[Trade, bool]:
         ready = self._deps.service.health().ready
         live = self._deps.service.live(ticket) if ready else None
-        trade = live.trade if live else await self._deps.store.trade(ticket)
+        trade = live.trade if live else await self._deps.stored(ticket)
         if trade is None:
-            raise not_registered(ticket)
+            raise not_registered(ticket, self._deps.service.pending(ticket))
         return trade, not ready
 
     async def _evaluations(self, trade: Trade, until_ms: int, limit: int) -> list[Evaluation]:

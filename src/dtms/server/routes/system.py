@@ -9,9 +9,11 @@ from starlette.responses import Response
 from dtms import __version__
 from dtms.domain.facts import Json
 from dtms.domain.trade import Mode
+from dtms.execute.service import Receipt, Switches
 from dtms.server.access import read_body
 from dtms.server.answers import ErrorCode, JsonAnswer, Problem
 from dtms.server.correlation import correlation_id
+from dtms.server.idempotency import receipt
 from dtms.server.routes.deps import Deps
 from dtms.views.system import (
     engine_view,
@@ -95,21 +97,25 @@ class SystemRoutes:
     async def halt(self, request: Request) -> Response:
         """Stop all actions at once; survives restarts."""
         body = await read_body(request, _HALT)
-        await self._deps.service.halt(body.reason, correlation_id(request))
-        return self._controls("All actions are stopped until resumed by hand.")
+        summary = "All actions are stopped until resumed by hand."
+        await self._deps.service.halt(body.reason, correlation_id(request), _kept(request, summary))
+        return self._controls(summary)
 
     async def resume(self, request: Request) -> Response:
         """Lift the kill switch."""
         await read_body(request, _EMPTY)
-        await self._deps.service.resume(correlation_id(request))
-        return self._controls("The kill switch is off; actions are possible again.")
+        summary = "The kill switch is off; actions are possible again."
+        await self._deps.service.resume(correlation_id(request), _kept(request, summary))
+        return self._controls(summary)
 
     async def mode(self, request: Request) -> Response:
         """Set the mode of the account, or of one trade."""
         body = await read_body(request, _MODE)
-        await self._deps.service.set_mode(Mode(body.mode), body.ticket, correlation_id(request))
         whose = "The account" if body.ticket is None else f"Ticket {body.ticket}"
-        return self._controls(f"{whose} is in {body.mode} mode.")
+        summary = f"{whose} is in {body.mode} mode."
+        kept = _kept(request, summary)
+        await self._deps.service.set_mode(Mode(body.mode), body.ticket, correlation_id(request), kept)
+        return self._controls(summary)
 
     async def initialize(self, request: Request) -> Response:
         """See to it that the engine runs; never builds a second one."""
@@ -141,6 +147,14 @@ class SystemRoutes:
 
     def _controls(self, summary: str) -> Response:
         status = self._deps.service.status()
-        return JsonAnswer(
-            {"success": True, "summary": summary, "halted": status.halted, "mode": status.mode.value, "error": None}
-        )
+        return _switched(summary, Switches(halted=status.halted, mode=status.mode))
+
+
+def _kept(request: Request, summary: str) -> Receipt[Switches] | None:
+    return receipt(request, lambda switches: _switched(summary, switches))
+
+
+def _switched(summary: str, switches: Switches) -> JsonAnswer:
+    return JsonAnswer(
+        {"success": True, "summary": summary, "halted": switches.halted, "mode": switches.mode.value, "error": None}
+    )

@@ -1,7 +1,7 @@
 """Every route of the DTMS server: method, path, when it answers, what it takes and what it returns."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel
@@ -9,9 +9,11 @@ from starlette.responses import Response
 
 from dtms import wire
 from dtms.server.access import Access
+from dtms.server.forms import EnableForm
 from dtms.server.routes.deps import Deps
 from dtms.server.routes.journal import JournalRoutes
 from dtms.server.routes.pages import PageRoutes, read_pages
+from dtms.server.routes.registering import RegisteringRoutes
 from dtms.server.routes.system import HealthRoutes, SystemRoutes
 from dtms.server.routes.trades import TradeRoutes
 
@@ -30,29 +32,37 @@ class Row:
     answer: Models = None
     body: Models = None
     errors: tuple[int, ...] = ()
+    form: Models = None
+    """The same request as a form, where it may come as one."""
+    others: Mapping[int, type[BaseModel]] = field(default_factory=dict)
+    """Answers of other 2xx."""
 
     @property
     def responses(self) -> dict[int | str, dict[str, Any]]:
-        changes = (400, 415, 422) if self.body else ()
+        changes = (400, 409, 415, 422) if self.body else ()
         gate = () if self.access is Access.ALWAYS else (503,)
         codes = sorted({403, 413, *changes, *gate, *self.errors})
-        return {code: {"model": wire.ErrorAnswer} for code in codes}
+        models = {**self.others, **dict.fromkeys(codes, wire.ErrorAnswer)}
+        return {code: {"model": model} for code, model in models.items()}
 
 
 def table(deps: Deps) -> Sequence[Row]:
     """Return the routes, the busiest first, because they are tried in order."""
-    trades, journal = TradeRoutes(deps), JournalRoutes(deps)
+    registering, trades, journal = RegisteringRoutes(deps), TradeRoutes(deps), JournalRoutes(deps)
     health, system = HealthRoutes(deps), SystemRoutes(deps)
     pages = PageRoutes(read_pages(), health)
     ready, recovered, always = Access.READY, Access.RECOVERED, Access.ALWAYS
     one = "/dtms/trade/{ticket}"
     # fmt: off
     return (
-        Row("POST", "/dtms/trade/enable", trades.enable, ready, wire.EnableAnswer, wire.EnableRequest, (404, 409)),
-        Row("GET", "/dtms/trade/enable", trades.enable_is_posted, always),
+        Row("POST", "/dtms/trade/enable", registering.enable, ready, wire.EnableAnswer, wire.EnableRequest, (404,),
+            form=EnableForm, others={202: wire.PendingAnswer}),
+        Row("GET", "/dtms/trade/enable", registering.posted_only, always),
+        Row("POST", "/dtms/trades/enable", registering.enable_all, ready, wire.BatchAnswer, wire.BatchRequest, (404,),
+            others={202: wire.BatchAnswer, 207: wire.BatchAnswer}),
         Row("GET", one, trades.trade, recovered, wire.TradeAnswer, None, (404, 422)),
         Row("GET", "/dtms/trades", trades.trades, recovered, wire.TradesAnswer, None, (422,)),
-        Row("POST", f"{one}/disable", trades.disable, ready, wire.DisableAnswer, wire.DisableRequest, (404, 409)),
+        Row("POST", f"{one}/disable", registering.disable, ready, wire.DisableAnswer, wire.DisableRequest, (404,)),
         Row("GET", f"{one}/history", journal.history, recovered, wire.HistoryAnswer, None, (404, 422)),
         Row("GET", f"{one}/explain", journal.explain, recovered, wire.ExplainAnswer, None, (404, 422)),
         Row("GET", "/dtms/actions", journal.actions, recovered, wire.ActionsAnswer, None, (422,)),
@@ -63,7 +73,7 @@ def table(deps: Deps) -> Sequence[Row]:
         Row("GET", "/dtms/engine", system.engine, recovered, wire.EngineAnswer),
         Row("POST", "/dtms/halt", system.halt, always, wire.ControlAnswer, wire.HaltRequest, (503,)),
         Row("POST", "/dtms/resume", system.resume, recovered, wire.ControlAnswer, wire.EmptyRequest),
-        Row("POST", "/dtms/mode", system.mode, recovered, wire.ControlAnswer, wire.ModeRequest, (404, 409)),
+        Row("POST", "/dtms/mode", system.mode, recovered, wire.ControlAnswer, wire.ModeRequest, (404,)),
         Row("POST", "/dtms/initialize", system.initialize, recovered, wire.StatusAnswer, wire.EmptyRequest, (500,)),
         Row("POST", "/dtms/config/reload", system.reload, recovered, wire.ReloadAnswer, wire.EmptyRequest),
         Row("GET", "/", pages.root, always),

@@ -1,19 +1,15 @@
-"""Register, disable and show trades."""
+"""Show trades."""
 
 from collections.abc import Sequence
 from typing import Final
 
-from fastapi import HTTPException, Request
-from pydantic import TypeAdapter
 from starlette.responses import Response
 
 from dtms.domain.facts import Json
 from dtms.domain.trade import Trade
-from dtms.execute.service import Live
+from dtms.execute.service import Live, Pending
 from dtms.ports.store import Page
-from dtms.server.access import read_body
 from dtms.server.answers import ErrorCode, JsonAnswer, Problem
-from dtms.server.correlation import correlation_id
 from dtms.server.params import (
     CursorQuery,
     LimitQuery,
@@ -25,16 +21,20 @@ from dtms.server.params import (
     tickets_of,
 )
 from dtms.server.routes.deps import Deps
-from dtms.views.trade import Surroundings, disabled_view, registered_view, trade_view
-from dtms.wire import DisableRequest, EnableRequest
+from dtms.views.registering import pending_words
+from dtms.views.trade import Surroundings, trade_view
 
 PAGE: Final = 100
-_ENABLE: Final = TypeAdapter(EnableRequest)
-_DISABLE: Final = TypeAdapter(DisableRequest)
 
 
-def not_registered(ticket: int) -> Problem:
-    return Problem(ErrorCode.TRADE_NOT_FOUND, f"Ticket {ticket} is not registered.", {"ticket": ticket})
+def not_registered(ticket: int, pending: Pending | None = None) -> Problem:
+    """Say that there is no such trade, and until when a registration waits for it to become one."""
+    details: dict[str, Json] = {"ticket": ticket}
+    message = f"Ticket {ticket} is not registered."
+    if pending is not None:
+        details["pending"] = pending_words(pending)
+        message = f"Ticket {ticket} is not yet a trade: its registration waits for the broker to list the position."
+    return Problem(ErrorCode.TRADE_NOT_FOUND, message, details)
 
 
 class TradeRoutes:
@@ -43,31 +43,13 @@ class TradeRoutes:
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
 
-    async def enable(self, request: Request) -> Response:
-        """Register one trade for protection; idempotent."""
-        body = await read_body(request, _ENABLE)
-        answer = await self._deps.service.register(body.registration(correlation_id(request)))
-        return JsonAnswer(registered_view(answer))
-
-    async def enable_is_posted(self) -> Response:
-        """Refuse to read what can only be posted; without this the path would be read as a ticket's."""
-        raise HTTPException(405, headers={"Allow": "POST"})
-
-    async def disable(self, request: Request, ticket: TicketPath) -> Response:
-        """Stop monitoring a trade until it is enabled again; idempotent."""
-        body = await read_body(request, _DISABLE)
-        trade = await self._deps.service.disable(
-            ticket, close_hedge=body.close_hedge, correlation_id=correlation_id(request)
-        )
-        return JsonAnswer(disabled_view(trade))
-
     async def trade(self, ticket: TicketPath) -> Response:
         """Show one trade, active or closed."""
         health = self._deps.service.health()
         live = self._deps.service.live(ticket) if health.ready else None
-        stored = live.trade if live else await self._deps.store.trade(ticket)
+        stored = live.trade if live else await self._deps.stored(ticket)
         if stored is None:
-            raise not_registered(ticket)
+            raise not_registered(ticket, self._deps.service.pending(ticket))
         return JsonAnswer(await self._view(stored, live, self._deps.surroundings(health)))
 
     async def trades(
