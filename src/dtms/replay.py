@@ -4,6 +4,7 @@
 so that days of market pass in seconds and every run repeats byte for byte.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from dtms.adapters.clocks import LoopClock
@@ -53,13 +54,17 @@ def stage(
     instance: int = 1,
     holder: str = "replay:1:0",
     terminal: SimulatedTerminal | None = None,
+    make_store: Callable[[LoopClock], SqlStore] | None = None,
 ) -> Stage:
-    """Build a stage on the running virtual loop; ``terminal`` goes on with one that played before."""
+    """Build a stage on the running virtual loop.
+
+    ``terminal`` goes on with one that played before; ``make_store`` makes another store than one at ``store_url``.
+    """
     clock = LoopClock(config.start_ms if start_ms is None else start_ms)
     terminal = terminal or SimulatedTerminal(config, clock)
     gateway = Gateway(terminal, instance=instance, now=clock.machine_s, requests_per_day=1_000_000)
     broker = Mt5Broker(LocalLink(gateway), clock, magic_prefix=MAGIC_PREFIX)
-    store = SqlStore(store_url, clock, inline=True)
+    store = make_store(clock) if make_store is not None else SqlStore(store_url, clock, inline=True)
     engine = Engine(
         broker=broker,
         store=store,
