@@ -5,15 +5,15 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from tests.decide.builders import HEDGE, READD, TICKET, account, instrument, position, sight, tick, trade
+from tests.decide.builders import HEDGE, READD, TICKET, account, instrument, member, position, sight, tick, trade
 
 from dtms.decide.capabilities import Learned
-from dtms.decide.defence import Impossible, Plan, Planned, Sight, breakeven_price, plan, restored_stop
+from dtms.decide.defence import Impossible, Plan, Planned, Sight, breakeven_price, plan, restored_stops, unrestorable
 from dtms.decide.trade_state import Move
 from dtms.domain.account import MarginMode
 from dtms.domain.actions import ActionKind, ClosePosition, MoveStop, OpenPosition
 from dtms.domain.market import Side, TradeMode
-from dtms.domain.trade import Machine
+from dtms.domain.trade import Machine, Role
 from dtms.settings import ProtectionSettings
 
 BOTH = pytest.mark.parametrize("side", Side, ids=lambda side: side.direction)
@@ -129,10 +129,28 @@ def test_a_stop_beyond_breakeven_stays(side: Side) -> None:
 @BOTH
 def test_a_missing_stop_is_restored_only_while_it_is_valid(side: Side) -> None:
     own = position(TICKET, side, "0.4", stop=None)
-    (move,) = stops(restored_stop(sight(side, own=own), 1.1 - side.sign * 0.002))
+    owing = trade(side, stop=None, owed_stop=1.1 - side.sign * 0.002)
+    (move,) = stops(restored_stops(sight(side, own=own, trade=owing)))
     assert move.kind is ActionKind.RESTORE_STOP
-    late = sight(side, own=own, tick=tick(side, -0.0025))
-    assert rule_of(restored_stop(late, 1.1 - side.sign * 0.002)) == "stop_too_near"
+    assert move.stop == owing.owed_stop
+    late = sight(side, own=own, trade=owing, tick=tick(side, -0.0025))
+    assert rule_of(restored_stops(late)) == "stop_too_near"
+    assert unrestorable(late) == (TICKET,)
+
+
+@BOTH
+def test_missing_stops_of_the_whole_family_are_restored(side: Side) -> None:
+    """The own position's, the re-added one's and the hedge's, each on its own side; one that has a stop is left."""
+    readd = position(READD, side, "0.1", stop=None)
+    hedge = position(HEDGE, side.opposite, "0.2", stop=None)
+    family = trade(side)
+    for held, role, stop in (
+        (readd, Role.READD, 1.1 - side.sign * 0.003),
+        (hedge, Role.HEDGE, 1.1 + side.sign * 0.004),
+    ):
+        family = family.with_member(replace(member(held, role), owed_stop=stop))
+    moves = stops(restored_stops(sight(side, trade=family, readds=(readd,), hedges=(hedge,))))
+    assert [(m.position, away(m.side, m.stop)) for m in moves] == [(READD, -0.003), (HEDGE, -0.004)]
 
 
 # --- closing -------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from decimal import Decimal
 from itertools import takewhile
 
 from dtms.decide.capabilities import NOTHING_LEARNED, Learned, closes_in_order, hedging_refused
+from dtms.decide.recovery import owed
 from dtms.decide.trade_state import Move
 from dtms.domain.account import Account
 from dtms.domain.actions import Action, ActionKind, ClosePosition, MoveStop, OpenPosition
@@ -145,19 +146,7 @@ def _improves(stop: float, live: float | None, sight: Sight) -> bool:
 def _move_stops(sight: Sight, kind: ActionKind, stop: float) -> Planned:
     if not 0.0 < stop < float("inf"):
         return Impossible("no_valid_stop", f"{stop:.10g} is no price")
-    actions = tuple(
-        MoveStop(
-            kind=kind,
-            position=p.ticket,
-            symbol=p.symbol,
-            side=p.side,
-            stop=stop,
-            target=p.target,
-            expected_stop=p.stop,
-        )
-        for p in sight.side_positions
-        if _improves(stop, p.stop, sight)
-    )
+    actions = tuple(_set_stop(p, kind, stop) for p in sight.side_positions if _improves(stop, p.stop, sight))
     return Plan(actions) if actions else Plan(note=f"no valid tightening: {stop:.10g} would not improve the stop")
 
 
@@ -365,14 +354,37 @@ def family_sight_positions(
     by_role = {
         role: tuple(held[m.ticket] for m in trade.members if m.role is role and m.ticket in held) for role in Role
     }
-    return held.get(trade.ticket), by_role[Role.READD], by_role[Role.HEDGE]
+    return held.get(trade.position), by_role[Role.READD], by_role[Role.HEDGE]
 
 
-def restored_stop(sight: Sight, stop: float) -> Planned:
-    """Put a recorded stop back where the broker has none, when it is still valid at the market."""
-    if (sight.tick.closing(sight.trade.side) - stop) * sight.trade.side.sign < sight.clearance:
-        return Impossible("stop_too_near", f"the recorded stop {stop:.10g} is no longer valid at the market")
-    return _move_own(sight, ActionKind.RESTORE_STOP, stop)
+def restored_stops(sight: Sight) -> Planned:
+    """Put recorded stops back where the broker lost them: on the own position, re-added ones and hedges."""
+    stops = owed(sight.trade)
+    bare = [p for p in (*sight.side_positions, *sight.hedges) if p.ticket in stops and p.stop is None]
+    lost = [f"{stops[p.ticket]:.10g}" for p in bare if not _is_valid_stop(sight, p, stops[p.ticket])]
+    actions = tuple(
+        _set_stop(p, ActionKind.RESTORE_STOP, stops[p.ticket])
+        for p in bare
+        if _is_valid_stop(sight, p, stops[p.ticket])
+    )
+    if lost and not actions:
+        return Impossible("stop_too_near", f"the recorded stop {', '.join(lost)} is no longer valid at the market")
+    return Plan(actions)
+
+
+def unrestorable(sight: Sight) -> tuple[int, ...]:
+    """Return the tickets of positions whose owed stop the market has passed, or that have one again."""
+    stops = owed(sight.trade)
+    held = {p.ticket: p for p in (*sight.side_positions, *sight.hedges)}
+    return tuple(
+        ticket
+        for ticket, stop in stops.items()
+        if ticket in held and held[ticket].stop is None and not _is_valid_stop(sight, held[ticket], stop)
+    )
+
+
+def _is_valid_stop(sight: Sight, position: Position, stop: float) -> bool:
+    return (sight.tick.closing(position.side) - stop) * position.side.sign >= sight.clearance
 
 
 def attached_stop(sight: Sight) -> Planned:
@@ -388,16 +400,16 @@ def _move_own(sight: Sight, kind: ActionKind, stop: float) -> Planned:
     own = sight.own
     if own is None or same_price(own.stop, stop, sight.instrument):
         return Plan(note="nothing to do")
-    return Plan(
-        (
-            MoveStop(
-                kind=kind,
-                position=own.ticket,
-                symbol=own.symbol,
-                side=own.side,
-                stop=stop,
-                target=own.target,
-                expected_stop=own.stop,
-            ),
-        )
+    return Plan((_set_stop(own, kind, stop),))
+
+
+def _set_stop(position: Position, kind: ActionKind, stop: float) -> MoveStop:
+    return MoveStop(
+        kind=kind,
+        position=position.ticket,
+        symbol=position.symbol,
+        side=position.side,
+        stop=stop,
+        target=position.target,
+        expected_stop=position.stop,
     )

@@ -63,6 +63,8 @@ class Member:
     intent: int
     """Number of the intent that opened it, carried in its magic number."""
     opened_ms: int
+    owed_stop: float | None = None
+    """A recorded stop that the broker lost and that is to be put back."""
 
 
 class Visit(StrEnum):
@@ -100,11 +102,15 @@ class Machine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
-    """How often a move failed, and when it may be decided anew; ``not_before_ms`` is market time."""
+    """How often a move failed, and when it may be decided anew; ``not_before_ms`` is market time.
+
+    ``waits`` counts what held it up without being its failure, since it last failed.
+    """
 
     move: str
     failures: int
     not_before_ms: int
+    waits: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +172,8 @@ class Trade:
     """The position's present ticket when the broker replaced it; its identifier stayed."""
     surplus: frozenset[int] = frozenset()
     """Tickets of family positions that are not wanted and are to be closed."""
+    owed_stop: float | None = None
+    """A recorded stop of the own position that the broker lost and that is to be put back."""
     part_left: Decimal | None = None
     """Lots still to be closed of a part that takes several positions and was begun."""
     acted_ms: Mapping[str, int] = field(default_factory=dict)

@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from decimal import Decimal
 
 from dtms.decide.trade_state import Outlook
 from dtms.domain.actions import Intent
 from dtms.domain.market import Instrument, Side, Tick
-from dtms.domain.trade import Trade
+from dtms.domain.position import Position
+from dtms.domain.trade import Retry, Trade
 from dtms.market.bars import BarBook
 from dtms.market.view import MarketView
 
@@ -25,7 +25,6 @@ class Watch:
     guard_low: float = float("-inf")
     """A closing price at or below it triggers a look at once."""
     guard_high: float = float("inf")
-    last_action_ms: dict[str, int] = field(default_factory=dict)
     held: str | None = None
     noted: dict[str, str] = field(default_factory=dict)
     """The last recorded reason per subject, so that a reason that stays is recorded once."""
@@ -33,12 +32,10 @@ class Watch:
     """Commission and fees of the opening deals, once they were read."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by whoever changes this trade."""
-    part_left: Decimal | None = None
-    """Lots still to be closed of a part that takes several positions and was begun."""
-    surplus: set[int] = field(default_factory=set)
-    """Positions that a late answer opened when they were no longer wanted."""
+    patience: dict[str, Retry] = field(default_factory=dict)
+    """How often what is done outside the table's rows failed, by the kind of its action."""
     open_intents: dict[int, Intent] = field(default_factory=dict)
-    """Requests whose outcome is not known yet."""
+    """Requests whose outcome is not known yet, the one that is being sent among them."""
 
     @property
     def ticket(self) -> int:
@@ -93,6 +90,10 @@ class Book:
         self.symbols: dict[str, SymbolWatch] = {}
         self.stored: set[int] = set()
         """Tickets of every trade that has a row, watched or not."""
+        self.ended: dict[int, int] = {}
+        """Identifier, and last ticket, of positions whose trade was closed while it was watched → its ticket."""
+        self.version = 0
+        """Rises with every trade that is added."""
         self._family: dict[int, int] = {}
         self._moved: dict[int, int] = {}
 
@@ -101,6 +102,7 @@ class Book:
         watch = Watch(trade=trade)
         self.symbols[symbol.name] = symbol
         self.watches[trade.ticket] = watch
+        self.version += 1
         self.stored.add(trade.ticket)
         symbol.watches[trade.ticket] = watch
         self.index(trade)
@@ -112,6 +114,8 @@ class Book:
         if watch is None:
             return
         self.symbols[watch.trade.symbol].watches.pop(ticket, None)
+        if not watch.trade.is_active and not watch.trade.disabled:
+            self.ended |= {watch.trade.identifier: ticket, watch.trade.position: ticket}
         self._family = {position: of for position, of in self._family.items() if of != ticket}
         self._moved = {position: of for position, of in self._moved.items() if of != ticket}
 
@@ -125,7 +129,7 @@ class Book:
     def index(self, trade: Trade) -> None:
         """Know a trade by every ticket that its positions have, or had when they were watched."""
         for member in trade.members:
-            self._family[member.ticket] = trade.ticket
+            self._family[member.ticket] = self._family[member.identifier] = trade.ticket
         if trade.moved_to is not None:
             self._moved[trade.moved_to] = trade.ticket
 
@@ -136,6 +140,17 @@ class Book:
     def family_of(self, ticket: int) -> int | None:
         """Return the trade whose family a position belongs to, or belonged to while it was watched."""
         return self._family.get(ticket)
+
+    def is_member(self, position: Position) -> bool:
+        """Answer whether a position is one of a watched trade's hedges or re-added ones now."""
+        of = self._family.get(position.ticket, self._family.get(position.identifier))
+        watch = self.watches.get(of) if of is not None else None
+        members = watch.trade.members if watch is not None else ()
+        return any(m.ticket == position.ticket or m.identifier == position.identifier for m in members)
+
+    def families(self) -> set[int]:
+        """Return the watched trades that have, or had, positions beside their own."""
+        return set(self._family.values())
 
     def active_symbols(self) -> list[SymbolWatch]:
         return [s for s in self.symbols.values() if s.watches]

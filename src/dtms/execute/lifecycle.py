@@ -17,7 +17,14 @@ import structlog
 from dtms.decide.guards import HOUR_MS, RailState
 from dtms.domain.account import Account
 from dtms.domain.calendar import Release
-from dtms.domain.errors import BrokerUnavailable, DtmsError, Misconfigured, StoreFailed, WrongAccount
+from dtms.domain.errors import (
+    BrokerUnavailable,
+    DtmsError,
+    Misconfigured,
+    PermissionGone,
+    StoreFailed,
+    WrongAccount,
+)
 from dtms.domain.facts import FactKind
 from dtms.domain.trade import Mode
 from dtms.execute.authority import RENEW_S, EngineLease
@@ -126,11 +133,11 @@ class Lifecycle:
         await self._store.open()
         await self._load()
         self._next(Step.BROKER)
-        await self._connect(self._options.broker_timeout_s)
+        await self._connect()
         await self._lease.acquire()
         self._keeper = asyncio.create_task(self._keep_lease())
         self._next(Step.RECOVERY)
-        await self._recover()
+        await self._recover_at_start()
         self._next(Step.MONITORING)
         await self._record(FactKind.STARTED, f"engine started in mode {self._desk.mode}")
         await self._one_cycle()
@@ -161,8 +168,9 @@ class Lifecycle:
         self._desk.halted = controls.halted
         self._desk.mode = controls.mode or self._options.mode
 
-    async def _connect(self, timeout_s: float) -> None:
-        started, attempt = self._clock.machine_s(), 0
+    async def _connect(self) -> None:
+        """Connect with back-off, for as long as a start may wait for its broker."""
+        attempt = 0
         while True:
             try:
                 await self._attach()
@@ -170,14 +178,29 @@ class Lifecycle:
             except WrongAccount:
                 raise
             except BrokerUnavailable as error:
-                waited = self._clock.machine_s() - started
-                level = log.warning if waited < ALERT_AFTER_S else log.error
-                level("broker_unavailable", told=str(error), waited_s=round(waited))
-                if timeout_s and waited >= timeout_s:
-                    raise BrokerUnavailable(f"no broker after {waited:.0f} s: {error}") from error
+                self._give_up_when_late(error)
             await self._clock.sleep_machine(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
             attempt += 1
         self._broker_ok = True
+
+    def _give_up_when_late(self, error: BrokerUnavailable) -> None:
+        waited, timeout_s = self._clock.machine_s() - self.started_s, self._options.broker_timeout_s
+        level = log.warning if waited < ALERT_AFTER_S else log.error
+        level("broker_unavailable", told=str(error), waited_s=round(waited))
+        if timeout_s and waited >= timeout_s:
+            raise BrokerUnavailable(f"no broker after {waited:.0f} s: {error}") from error
+
+    async def _recover_at_start(self) -> None:
+        """Recover; a broker that goes away in the middle of it is waited for again, and believed from the beginning."""
+        while True:
+            try:
+                return await self._recover()
+            except WrongAccount:
+                raise
+            except BrokerUnavailable as error:
+                self._give_up_when_late(error)
+            await self._clock.sleep_machine(BACKOFF_S[0])
+            await self._connect()
 
     async def _attach(self) -> None:
         """Connect, and see to it that it is the account that was there before."""
@@ -288,12 +311,16 @@ class Lifecycle:
         if self.pending is not None:
             self._adopt(self.pending)
         try:
-            await self._repair()
-            await self._monitor.run_cycle()
-            self._cycle_outcome = "ok"
+            if await self._is_repaired():
+                await self._restart.watch_left_out()
+                await self._monitor.run_cycle()
+                self._cycle_outcome = "ok"
         except BrokerUnavailable as error:
             self._note_outage("broker", error)
             self._broker_ok = False
+        except PermissionGone as error:
+            self._note_outage("authority", error)
+            self._is_matched = False  # another process may have acted meanwhile
         except StoreFailed as error:
             self.note_store_failure(error)
         self._cycle_end_s = self._clock.machine_s()
@@ -310,17 +337,27 @@ class Lifecycle:
             log.error(f"{what}_unavailable", told=str(error))
         self._cycle_outcome = told
 
-    async def _repair(self) -> None:
-        """After an outage believe nothing: read the store anew, reconnect, recover."""
-        if self._broker_ok and self.store_ok and self._is_matched:
-            return
-        self._is_matched = False
+    async def _is_repaired(self) -> bool:
+        """After an outage believe nothing: reopen the store, reconnect, recover; False while it may not be done.
+
+        Without the authority another process may be acting: the store alone is mended, because without it the
+        authority cannot be had back.
+        """
         if not self.store_ok:
+            self._is_matched = False
+            await self._store.reopen()
             await self._load()
             self.store_ok = True
-        await self._attach()
-        self._broker_ok = True
-        await self._recover()
+        if not self._lease.is_held:
+            self._is_matched = False
+            self._cycle_outcome = "the engine's lease is not held"
+            return False
+        if not (self._broker_ok and self._is_matched):
+            self._is_matched = False
+            await self._attach()
+            self._broker_ok = True
+            await self._recover()
+        return True
 
     def _adopt(self, settings: Settings) -> None:
         """Use new settings, and read every view by them."""

@@ -16,7 +16,7 @@ import structlog
 from dtms.decide import trade_state
 from dtms.decide.defence import attached_stop, breakeven_price
 from dtms.decide.guards import observe_account
-from dtms.domain.errors import BrokerUnavailable, StoreFailed
+from dtms.decide.recovery import owed
 from dtms.domain.facts import Fact, FactKind
 from dtms.domain.market import Side, Tick
 from dtms.domain.prices import ZERO
@@ -26,9 +26,12 @@ from dtms.execute.book import Book, SymbolWatch, Watch
 from dtms.execute.cycle import Cycle
 from dtms.execute.desk import Desk
 from dtms.execute.feeds import Feeds, Fresh
+from dtms.execute.isolation import Isolation
 from dtms.execute.looks import Look, SideLook, look_at
 from dtms.execute.moves import Moves
 from dtms.execute.presence import Presence, is_as_known
+from dtms.execute.restoring import Restoring
+from dtms.execute.strays import Strays
 from dtms.market.regime import Volatility
 from dtms.ports.store import Unit
 
@@ -85,6 +88,9 @@ class Monitor:
         cycle: Cycle,
         moves: Moves,
         presence: Presence,
+        isolation: Isolation,
+        strays: Strays,
+        restoring: Restoring,
         settle_pending: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._desk = desk
@@ -93,6 +99,9 @@ class Monitor:
         self._cycle = cycle
         self._moves = moves
         self._presence = presence
+        self._isolation = isolation
+        self._strays = strays
+        self._restoring = restoring
         self._settle_pending = settle_pending
         self._next_scan_ms = 0
         self.counts = Counts()
@@ -118,6 +127,7 @@ class Monitor:
             if due:
                 await self._look(symbols, due)
         self.counts.cycles += 1
+        self.counts.failures = self._isolation.failures
         self.counts.last_check_ms = self._desk.clock.market_ms()
 
     # --- who is due ------------------------------------------------------------------------------------------------
@@ -191,7 +201,8 @@ class Monitor:
             await self._desk.store.commit(Unit(facts=facts))
         self.counts.stale = {s.name: s.stale for s in symbols if s.stale}
         if snapshot is not None:
-            await self.fast_pass(fast, snapshot)
+            await self.fast_pass([*fast, *self._broken_families(fast, snapshot)], snapshot)
+            await self._strays.settle(snapshot)
         await self.deep_pass([t for t, why in due.items() if why > Why.FAST])
 
     def _fast_due(self, due: Mapping[int, Why]) -> list[int]:
@@ -201,6 +212,17 @@ class Monitor:
             (watch, why) for t, why in due.items() if (watch := watches.get(t)) is not None
         ]  # some ended meanwhile
         return [w.ticket for w, why in found if why is Why.ADVERSE or w.next_fast_ms <= now]
+
+    def _broken_families(self, due: Sequence[int], snapshot: Snapshot) -> list[int]:
+        """Return the trades that lack a leg in this look, due or not: what is left of them may stand alone."""
+        found = []
+        for ticket in self.book.families() - set(due):
+            trade = self.book.watches[ticket].trade
+            if any(m.ticket not in snapshot.positions for m in trade.members) or (
+                trade.volume > ZERO and trade.position not in snapshot.positions
+            ):
+                found.append(ticket)
+        return found
 
     async def _observe_account(self, snapshot: Snapshot) -> None:
         desk, account = self._desk, snapshot.account
@@ -229,7 +251,7 @@ class Monitor:
             if start:
                 await asyncio.sleep(0)
             for watch in self._noted(due[start : start + SLICE], snapshot, paces, armed):
-                news = await self._isolated(watch, partial(self._fast, watch, snapshot))
+                news = await self._isolation.run(watch, partial(self._fast, watch, snapshot))
                 armed += [news] if news is not None else []
         await self._arm(armed)
 
@@ -283,6 +305,7 @@ class Monitor:
         """Answer whether something is to be done outside the table's rows, now or at its price."""
         return (
             trade.machine.breakeven_pending
+            or bool(owed(trade))
             or (trade.nominal_risk and trade.stop is None)
             or (bool(trade.members) and bool(self._presence.surplus(trade)))
         )
@@ -310,6 +333,8 @@ class Monitor:
 
     async def _pending(self, watch: Watch, symbol: SymbolWatch) -> None:
         """Do what waited for its moment outside the table's rows."""
+        if self._restoring.is_due(watch, symbol):
+            await self._restoring.restore(watch, symbol)
         trade = watch.trade
         if trade.machine.breakeven_pending and self._beyond_breakeven(watch, symbol):
             await self._moves.pending_breakeven(watch, symbol)
@@ -430,37 +455,9 @@ class Monitor:
                 yield hedge.stop
 
     async def _step(self, watch: Watch, symbol: SymbolWatch, *, adding: bool) -> bool:
-        still_due = await self._isolated(watch, partial(self._cycle.step, watch, symbol, adding=adding))
+        still_due = await self._isolation.run(watch, partial(self._cycle.step, watch, symbol, adding=adding))
         self.book.index(watch.trade)
         return bool(still_due)
-
-    async def _isolated(self, watch: Watch, work: Callable[[], Awaitable[T]]) -> T | None:
-        """Do one trade's work; what goes wrong is recorded and leaves the other trades alone."""
-        try:
-            async with watch.lock:
-                if self.book.watches.get(watch.ticket) is not watch:
-                    return None  # its watch ended while others were served: nothing may be done to it any more
-                done = await work()
-                if not watch.trade.is_active and self._presence.is_settled(watch):
-                    self.book.drop(watch.ticket)
-                return done
-        except (BrokerUnavailable, StoreFailed):
-            raise
-        except Exception as error:  # noqa: BLE001 - the edge of a trade's cycle: it records and isolates
-            await self._isolate(watch, error)
-            return None
-
-    async def _isolate(self, watch: Watch, error: Exception) -> None:
-        """Record what went wrong with one trade and let the others go on."""
-        self.counts.failures += 1
-        log.error("cycle_failed", ticket=watch.ticket, symbol=watch.trade.symbol, exc_info=error)
-        told = f"{type(error).__name__}: {error}"
-        fact = self._desk.journal.fact(
-            FactKind.CYCLE_FAILED, f"this trade's cycle failed: {told}", trade=watch.trade, details={"alert": "ERROR"}
-        )
-        trade = replace(watch.trade, needs_attention=f"its cycle failed: {told}")
-        await self._desk.store.commit(Unit(trades=(trade,), facts=(fact,)))
-        watch.trade = trade
 
 
 def _lost(trade: Trade) -> bool:

@@ -1,45 +1,68 @@
 """Recovery at every start and after every reconnect: the store against one consistent look at the broker.
 
-Positions whose recorded stop is missing get it back first; then open intents are looked for; then each trade is
-matched; then what is at the broker and not in the store is attached, adopted or registered. Run again it changes
-nothing.
+Stops that are missing are told and put back first; then open requests are looked for; then each trade is matched;
+then what is at the broker and not in the store is attached, adopted or registered. A trade that is closed is taken up
+again where a request of it is unresolved or a position of it is left. Run again it changes nothing.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import structlog
 
-from dtms.decide.defence import restored_stop
-from dtms.decide.settle import ROLE_OF, member_of
-from dtms.domain.actions import Ending, Intent, OpenPosition
+from dtms.decide.capabilities import Learned
+from dtms.domain.actions import Intent, IntentState
 from dtms.domain.errors import Misconfigured
 from dtms.domain.facts import FactKind
-from dtms.domain.position import Position
 from dtms.domain.snapshot import Snapshot
-from dtms.domain.trade import Mode, Trade
+from dtms.domain.trade import State, Trade
 from dtms.execute.book import Book, Watch
 from dtms.execute.desk import Desk
 from dtms.execute.feeds import Feeds
-from dtms.execute.moves import Moves
+from dtms.execute.isolation import Isolation
 from dtms.execute.presence import Presence
-from dtms.execute.registrar import Registrar
-from dtms.ports.store import Loaded, Unit
+from dtms.execute.restoring import Restoring
+from dtms.execute.strays import Strays
+from dtms.ports.store import KeptKind, Loaded, Unit
 
 log = structlog.get_logger(__name__)
+TRY_AGAIN_S = 30.0
+EVERY_STATE = frozenset(State)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the store holds that is to be watched: active trades, and closed ones with something left to do."""
+
+    trades: Sequence[Trade]
+    intents: Mapping[int, Mapping[int, Intent]]
+    """Open ones, by ticket and number."""
 
 
 class Restart:
     """Brings book and broker together."""
 
     def __init__(
-        self, *, desk: Desk, book: Book, feeds: Feeds, presence: Presence, moves: Moves, registrar: Registrar
+        self,
+        *,
+        desk: Desk,
+        book: Book,
+        feeds: Feeds,
+        presence: Presence,
+        isolation: Isolation,
+        strays: Strays,
+        restoring: Restoring,
     ) -> None:
         self._desk = desk
         self._book = book
         self._feeds = feeds
         self._presence = presence
-        self._moves = moves
-        self._registrar = registrar
+        self._isolation = isolation
+        self._strays = strays
+        self._restoring = restoring
+        self._left_out: dict[int, Trade] = {}
+        """Trades that cannot be watched, because the broker does not know their symbol."""
+        self._next_try_s = 0.0
 
     async def run(self) -> str:
         """Read the store, recover, and tell in words what was found.
@@ -50,27 +73,34 @@ class Restart:
         """
         before = {ticket: watch.trade for ticket, watch in self._book.watches.items()}
         loaded = await self._desk.store.load()
-        active = [t for t in loaded.trades if t.is_active]
-        self._require_account(active)
+        stored = await self._stored(loaded)
+        self._require_account(stored.trades)
+        await self._read_learned()
         ended = before.keys() - self._book.watches.keys()
-        await self._fill_book([t for t in active if t.ticket not in ended], loaded, before)
-        symbols = list(self._book.symbols.values())
-        if symbols:
-            await self._feeds.bars(symbols, self._desk.settings)
-        snapshot = await self._desk.broker.snapshot([s.name for s in symbols])
-        self._feeds.take(symbols, snapshot.ticks)
+        await self._fill_book([t for t in stored.trades if t.ticket not in ended], stored, loaded, before)
+        snapshot = await self._look()
         for watch in list(self._book.watches.values()):
-            async with watch.lock:
-                if not await self._restore_stop(watch, snapshot):
-                    await self._presence.check(watch, snapshot)
-        disabled = ended | {t.ticket for t in loaded.trades if t.disabled}
-        strangers = await self._attach(snapshot, disabled)
-        adopted = await self._registrar.adopt(strangers)
+            await self._match(watch, snapshot)
+        self._strays.forget()
+        adopted = await self._strays.settle(snapshot, adopting=True)
         unknown = sum(len(w.open_intents) for w in self._book.watches.values())
         return (
-            f"{len(active)} trades recovered, {len(adopted)} positions taken under protection, "
-            f"{unknown} requests with unknown outcome"
+            f"{len([t for t in stored.trades if t.is_active])} trades recovered, "
+            f"{len(adopted)} positions taken under protection, {unknown} requests with unknown outcome"
         )
+
+    async def _stored(self, loaded: Loaded) -> Stored:
+        """Gather what is to be watched; of closed trades those with a leg left, or a request that may still show."""
+        intents: dict[int, dict[int, Intent]] = {}
+        for intent in loaded.intents:
+            intents.setdefault(intent.ticket, {})[intent.number] = intent
+        known = {t.ticket for t in loaded.trades}
+        searched = [t for t, of in intents.items() if t not in known and any(_may_show(i) for i in of.values())]
+        found: Sequence[Trade] = ()
+        if searched:
+            page = await self._desk.store.trades(states=EVERY_STATE, tickets=searched, limit=len(searched))
+            found = page.trades
+        return Stored([t for t in (*loaded.trades, *found) if not t.disabled], intents)
 
     def _require_account(self, trades: Sequence[Trade]) -> None:
         """Positions of another account would all look closed: refuse rather than conclude."""
@@ -82,80 +112,86 @@ class Restart:
                 f"but the terminal is connected to {here[0]} at {here[1]}"
             )
 
-    async def _fill_book(self, active: Sequence[Trade], loaded: Loaded, before: Mapping[int, Trade]) -> None:
+    async def _read_learned(self) -> None:
+        """Recall what refusals taught of this account; what they taught of its symbols is not believed any longer."""
+        kept = await self._desk.store.kept(KeptKind.PROBE, self._desk.learned_key)
+        known = self._desk.learned.reconnected()
+        if kept:
+            told = Learned.from_json(kept[-1].body)
+            known = Learned(fifo=known.fifo or told.fifo, no_hedging=known.no_hedging or told.no_hedging)
+        self._desk.learned = known
+
+    async def _fill_book(
+        self, trades: Sequence[Trade], stored: Stored, loaded: Loaded, before: Mapping[int, Trade]
+    ) -> None:
         """Make memory what the store says, but where a request committed something newer since the reading began.
 
         ``before`` is what memory held when it began: a registration that was answered since is not forgotten again.
         """
         self._book.stored |= loaded.tickets
-        kept = {trade.ticket for trade in active}
+        kept = {trade.ticket for trade in trades}
         for ticket, watch in list(self._book.watches.items()):
             if ticket not in kept and watch.trade is before.get(ticket):
                 self._book.drop(ticket)
-        for trade in active:
+        self._left_out = {}
+        for trade in trades:
             symbol = await self._feeds.symbol(trade.symbol)
             if symbol is None:
-                raise Misconfigured(f"the broker no longer knows {trade.symbol}, of trade {trade.ticket}")
+                await self._leave_out(trade)
+                continue
             watch = self._book.watches.get(trade.ticket) or self._book.add(trade, symbol)
             if watch.trade is before.get(trade.ticket):
                 watch.trade = trade
-            watch.open_intents = {i.number: i for i in loaded.intents if i.ticket == trade.ticket}
+            watch.open_intents = dict(stored.intents.get(trade.ticket, {}))
             watch.last_deep_ms, watch.next_fast_ms = None, 0  # bars that came meanwhile are news to it
             self._book.index(watch.trade)
 
-    async def _restore_stop(self, watch: Watch, snapshot: Snapshot) -> bool:
-        """Give a position its recorded stop back; True when it was sent, and the snapshot is outdated for it."""
-        trade, position = watch.trade, snapshot.positions.get(watch.ticket)
-        if position is None or position.stop is not None or trade.stop is None:
-            return False
-        stop = trade.stop
-        fact = self._desk.journal.fact(
-            FactKind.CHANGED_OUTSIDE,
-            f"the stop {stop:.10g} is missing at the broker",
-            trade=trade,
-            details={"stop": stop, "alert": "ERROR"},
-        )
-        await self._desk.store.commit(Unit(facts=(fact,)))
-        if self._desk.mode_of(trade) is not Mode.AUTO or self._desk.halted:
-            return False
-        symbol = self._book.symbols[trade.symbol]
-        told = await self._moves.protect(watch, symbol, lambda sight: restored_stop(sight, stop))
-        log.warning("stop_restored", ticket=watch.ticket, ending=told.ending.value, reason=told.reason)
-        return told.ending in (Ending.DONE, Ending.UNKNOWN)
-
-    # --- what only the broker knows --------------------------------------------------------------------------------
-
-    async def _attach(self, snapshot: Snapshot, disabled: Collection[int]) -> list[Position]:
-        """Attach positions with our magic to their trades; return those that nobody owns."""
-        strangers: list[Position] = []
-        for position in snapshot.positions.values():
-            if position.ticket in self._book.watches or position.ticket in disabled:
-                continue
-            if self._book.family_of(position.ticket) is not None:  # known by its ticket, whatever became of its magic
-                continue
-            number = self._desk.broker.intent_of(position.magic)
-            if number is None:
-                strangers.append(position)
-            else:
-                await self._attach_ours(position, number)
-        return [p for p in strangers if p.magic == 0]
-
-    async def _attach_ours(self, position: Position, number: int) -> None:
-        intents: Mapping[int, Intent] = {i.number: i for i in await self._desk.store.intents()}
-        intent = intents.get(number)
-        watch = self._book.watches.get(intent.ticket) if intent is not None else None
-        if intent is None or watch is None or not isinstance(intent.action, OpenPosition):
-            fact = self._desk.journal.fact(
-                FactKind.ADOPTED,
-                f"position {position.ticket} carries our number {number}, but no trade has it: look at the terminal",
-                details={"position": position.ticket, "symbol": position.symbol, "alert": "ERROR"},
-            )
-            await self._desk.store.commit(Unit(facts=(fact,)))
+    async def _leave_out(self, trade: Trade) -> None:
+        """Call a person for a trade of a symbol that the broker does not know; the others are watched."""
+        self._left_out[trade.ticket] = trade
+        told = f"the broker does not know {trade.symbol}: the trade cannot be watched"
+        log.critical("trade_left_out", ticket=trade.ticket, symbol=trade.symbol)
+        if trade.needs_attention == told:
             return
-        if number in watch.open_intents:
-            return  # its outcome was looked for already, and will be again
-        member = member_of(position, ROLE_OF[intent.action.kind], number)
-        trade = watch.trade.with_member(member)
-        summary = f"{member.role.value} #{member.ticket} was found at the broker and attached"
-        fact = self._desk.journal.fact(FactKind.ADOPTED, summary, trade=trade, details={"position": member.ticket})
-        await self._presence.commit(watch, trade, [fact])
+        trade = replace(trade, needs_attention=told)
+        fact = self._desk.journal.fact(FactKind.NEEDS_ATTENTION, told, trade=trade, details={"alert": "CRITICAL"})
+        await self._desk.store.commit(Unit(trades=(trade,), facts=(fact,)))
+
+    async def watch_left_out(self) -> None:
+        """Try again, now and then, to watch what could not be watched at the recovery."""
+        now_s = self._desk.clock.machine_s()
+        if not self._left_out or now_s < self._next_try_s:
+            return
+        self._next_try_s = now_s + TRY_AGAIN_S
+        for ticket in list(self._left_out):
+            trade = await self._desk.store.trade(ticket)
+            if trade is None or not trade.is_active or await self._strays.take_up(trade) is not None:
+                del self._left_out[ticket]
+
+    async def _look(self) -> Snapshot:
+        symbols = list(self._book.symbols.values())
+        if symbols:
+            await self._feeds.bars(symbols, self._desk.settings)
+        snapshot = await self._desk.broker.snapshot([s.name for s in symbols])
+        self._feeds.take(symbols, snapshot.ticks)
+        return snapshot
+
+    async def _match(self, watch: Watch, snapshot: Snapshot) -> None:
+        """Match one trade, its lost stops first; where the broker does not tell, the others go on."""
+
+        async def work() -> None:
+            await self._restoring.note(watch, snapshot)
+            symbol = self._book.symbols[watch.trade.symbol]
+            if not await self._restoring.restore(watch, symbol):
+                await self._presence.check(watch, snapshot)
+
+        if watch.lock.locked():  # a request is on its way: what was read of it is old when it is done
+            async with watch.lock:
+                found = await self._desk.store.intents(ticket=watch.ticket, open_only=True)
+                watch.open_intents = {i.number: i for i in found}
+        await self._isolation.run(watch, work)
+
+
+def _may_show(intent: Intent) -> bool:
+    """Answer whether an open request of a closed trade is waited for; what a person was called for is not."""
+    return intent.state is not IntentState.NEEDS_HUMAN
