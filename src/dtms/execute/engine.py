@@ -1,6 +1,6 @@
 """The protection engine: its parts put together, and what its HTTP program may ask of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from dtms.decide.guards import RailState
 from dtms.domain.errors import DtmsError
@@ -27,17 +27,20 @@ from dtms.execute.service import (
     Health,
     Live,
     Monitoring,
+    Pending,
+    Receipt,
     RefusalCode,
     Refused,
     Registered,
     Registration,
+    Result,
     Status,
     Step,
+    Switches,
 )
 from dtms.execute.strays import Strays
 from dtms.ports.broker import Broker
 from dtms.ports.clock import Clock
-from dtms.ports.sources import OnlyReleases
 from dtms.ports.store import Store
 from dtms.settings import Settings
 
@@ -49,7 +52,6 @@ class Engine:
         self, *, broker: Broker, store: Store, clock: Clock, settings: Settings, options: EngineOptions
     ) -> None:
         journal, self.book = Journal(clock), Book()
-        sources = options.sources or OnlyReleases(options.releases)
         lease = EngineLease(store, broker, clock, options.holder)
         desk = Desk(
             broker=broker,
@@ -61,13 +63,13 @@ class Engine:
             journal=journal,
             settings=settings,
             rails=RailState(),
-            sources=sources,
+            releases=options.releases,
             mode=options.mode,
         )
-        feeds = Feeds(broker=broker, store=store, clock=clock, journal=journal, book=self.book, sources=sources)
+        feeds = Feeds(broker=broker, store=store, clock=clock, journal=journal, book=self.book)
         moves, presence = Moves(desk), Presence(desk, self.book)
         cycle = Cycle(desk, moves)
-        registrar = Registrar(desk, self.book, feeds)
+        self._registrar = registrar = Registrar(desk, self.book, feeds)
         isolation, restoring = Isolation(desk, self.book, presence), Restoring(desk, moves)
         strays = Strays(desk=desk, book=self.book, feeds=feeds, isolation=isolation, registrar=registrar)
         self.monitor = Monitor(
@@ -80,6 +82,7 @@ class Engine:
             isolation=isolation,
             strays=strays,
             restoring=restoring,
+            settle_pending=registrar.settle_pending,
         )
         restart = Restart(
             desk=desk,
@@ -90,12 +93,17 @@ class Engine:
             strays=strays,
             restoring=restoring,
         )
-        self._desk, self._feeds = desk, feeds
+        self._desk = desk
         self._life = Lifecycle(
             desk=desk, feeds=feeds, monitor=self.monitor, restart=restart, lease=lease, options=options
         )
         self._reading = Reading(
-            desk=desk, book=self.book, monitor=self.monitor, life=self._life, warnings=options.warnings
+            desk=desk,
+            book=self.book,
+            monitor=self.monitor,
+            life=self._life,
+            pendings=registrar.pendings,
+            warnings=options.warnings,
         )
         self._requests = Requests(
             desk=desk,
@@ -111,18 +119,21 @@ class Engine:
     def settings(self) -> Settings:
         return self._desk.settings
 
+    @property
+    def parts(self) -> dict[str, Callable[[], Json]]:
+        """What other parts tell of themselves in the status, by name; whoever puts the program together adds to it."""
+        return self._reading.parts
+
     async def start(self) -> None:
         """Start in order and leave the monitoring loop running.
 
         Raises:
             DtmsError: with one clear line; nothing runs half-initialised.
         """
-        self._feeds.start(lambda: self._life.health().broker_connected)
         await self._life.start()
 
     async def stop(self) -> None:
         """Finish the call in hand, record its outcome, give the lease back, close the store."""
-        await self._feeds.stop()
         await self._life.stop()
 
     def note_store_failure(self, error: DtmsError) -> None:
@@ -152,17 +163,34 @@ class Engine:
     async def register(self, request: Registration) -> Registered:
         return await self._requests.register(request)
 
-    async def disable(self, ticket: int, *, close_hedge: bool, correlation_id: str | None) -> Trade:
-        return await self._requests.disable(ticket, close_hedge=close_hedge, correlation_id=correlation_id)
+    async def register_all(
+        self, requests: Sequence[Registration], receipt: Receipt[Sequence[Result]] | None = None
+    ) -> Sequence[Result]:
+        return await self._requests.register_all(requests, receipt)
 
-    async def halt(self, reason: str, correlation_id: str | None) -> None:
-        await self._requests.halt(reason, correlation_id)
+    def ticket_of(self, ticket: int) -> int | None:
+        return self.book.ticket_of(ticket)
 
-    async def resume(self, correlation_id: str | None) -> None:
-        await self._requests.resume(correlation_id)
+    def pending(self, ticket: int) -> Pending | None:
+        return self._registrar.pendings.get(ticket)
 
-    async def set_mode(self, mode: Mode, ticket: int | None, correlation_id: str | None) -> None:
-        await self._requests.set_mode(mode, ticket, correlation_id)
+    async def disable(
+        self, ticket: int, *, close_hedge: bool, correlation_id: str | None, receipt: Receipt[Trade] | None = None
+    ) -> Trade:
+        return await self._requests.disable(
+            ticket, close_hedge=close_hedge, correlation_id=correlation_id, receipt=receipt
+        )
+
+    async def halt(self, reason: str, correlation_id: str | None, receipt: Receipt[Switches] | None = None) -> None:
+        await self._requests.halt(reason, correlation_id, receipt)
+
+    async def resume(self, correlation_id: str | None, receipt: Receipt[Switches] | None = None) -> None:
+        await self._requests.resume(correlation_id, receipt)
+
+    async def set_mode(
+        self, mode: Mode, ticket: int | None, correlation_id: str | None, receipt: Receipt[Switches] | None = None
+    ) -> None:
+        await self._requests.set_mode(mode, ticket, correlation_id, receipt)
 
     async def apply_settings(self, settings: Settings, changes: Mapping[str, Json], correlation_id: str | None) -> None:
         await self._requests.apply_settings(settings, changes, correlation_id)
