@@ -8,6 +8,7 @@ from dtms.domain.actions import Intent
 from dtms.domain.errors import BrokerUnavailable
 from dtms.domain.facts import Json
 from dtms.domain.prices import ZERO
+from dtms.domain.sources import Standing
 from dtms.domain.trade import State, Trade
 from dtms.execute.book import Book, Watch
 from dtms.execute.desk import Desk
@@ -15,6 +16,7 @@ from dtms.execute.lifecycle import Lifecycle
 from dtms.execute.monitor import Monitor
 from dtms.execute.pending import Pendings
 from dtms.execute.service import Live, Status, UnknownIntent
+from dtms.ports.sources import warnings_of
 
 
 class Reading:
@@ -66,7 +68,12 @@ class Reading:
             pending=self._pendings.all(),
             parts={"store": self._store()} | {name: tell() for name, tell in self.parts.items()},
             account=self._account(),
-            warnings=(*self._warnings, *self._monitor.counts.stale.values(), *attention),
+            warnings=(
+                *self._warnings,
+                *warnings_of(self._standings()),
+                *self._monitor.counts.stale.values(),
+                *attention,
+            ),
         )
 
     def _unknown(self, intent: Intent) -> UnknownIntent:
@@ -81,8 +88,19 @@ class Reading:
         )
 
     def _store(self) -> dict[str, Json]:
-        is_ok = self._life.store_ok
-        return {"ok": is_ok, "state": "ok" if is_ok else "failed: not trusted until it was reopened and verified"}
+        return {
+            "ok": self._life.store_ok,
+            "state": "ok" if self._life.store_ok else "failed: not trusted until reopened",
+        }
+
+    def _standings(self) -> Sequence[Standing]:
+        """Return how the sources outside the terminal stand, once market time is known."""
+        now_ms = self._market_ms()
+        return () if now_ms is None else self._desk.sources.standings(now_ms)
+
+    def tell_sources(self) -> list[Json]:
+        """Tell of each source outside the terminal whether it can be used, and why not."""
+        return [{"name": s.name, "state": s.state.value, "told": s.told} for s in self._standings()]
 
     def _market_ms(self) -> int | None:
         try:
