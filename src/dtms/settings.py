@@ -180,9 +180,22 @@ class IntentSettings:
 
     settle_s: float = 20.0
     escalate_s: float = 300.0
+    quarantine_s: float = 60.0
+    """How long after an exposure-changing request was sent, and then found not executed, none of its kind is sent."""
     read_back_tries: int = 4
     read_back_wait_s: float = 0.3
     """Machine seconds between two looks for a result that is not listed yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditSettings:
+    """How often the invariants are audited while dtms runs, in machine seconds."""
+
+    every_s: float = 300.0
+    confirm_s: float = 20.0
+    """What was found is believed when it is still so after as long."""
+    time_limit_s: float = 60.0
+    """An audit that takes longer is given up, and the next one waited for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,3 +208,4 @@ class Settings:
     cadence: CadenceSettings = field(default_factory=CadenceSettings)
     rails: RailSettings = field(default_factory=RailSettings)
     intents: IntentSettings = field(default_factory=IntentSettings)
+    audit: AuditSettings = field(default_factory=AuditSettings)

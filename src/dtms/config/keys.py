@@ -51,7 +51,7 @@ REFUSED: Final[Mapping[str, str]] = {
 
 SECRETS: Final = frozenset({"terminal.secret", "mt5.password"})
 
-RELOADABLE_SECTIONS: Final = frozenset({"regime", "score", "protection", "cadence", "rails", "intents"})
+RELOADABLE_SECTIONS: Final = frozenset({"regime", "score", "protection", "cadence", "rails", "intents", "audit"})
 RELOADABLE_KEYS: Final = frozenset({"log.level"})
 
 
@@ -104,6 +104,9 @@ RANGES: Final = (
     _range(r"rails\.(readds_max|requests_reserve)", 0, 1_000_000),
     _range(r"rails\.spread_factor", 1, 1_000),
     _range(r"intents\.(settle_s|escalate_s)", 1, _DAY_S),
+    _range(r"intents\.quarantine_s", 0, _DAY_S),
+    _range(r"audit\.(every_s|time_limit_s)", 1, _DAY_S),
+    _range(r"audit\.confirm_s", 0, 3_600),
     _range(r"intents\.read_back_tries", 1, 100),
     _range(r"intents\.read_back_wait_s", 0, 60),
     _range(r"protection\.(warn_l1|warn_l1_exit|warn_l2|warn_l2_exit|hedge_at|recovered_at)", -11.5, 11.5),

@@ -39,6 +39,7 @@ class FactKind(StrEnum):
     STORE_REBUILT = "store_rebuilt"
     CHORE_FAILED = "chore_failed"
     LEARNED = "learned"
+    AUDIT_VIOLATION = "audit_violation"
     STARTED = "started"
     STOPPED = "stopped"
 
