@@ -63,6 +63,8 @@ class KeptKind(StrEnum):
     """A registration that waits for the broker to list its position."""
     PROBE = "probe"
     """What was found out about a server and account."""
+    EARLIER = "earlier"
+    """A trade of an earlier system, which a recovery is to match with the broker once."""
     WORK = "work"
     """What background work remembers: backups, archive, audit."""
 
