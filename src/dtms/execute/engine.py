@@ -41,6 +41,7 @@ from dtms.execute.service import (
 from dtms.execute.strays import Strays
 from dtms.ports.broker import Broker
 from dtms.ports.clock import Clock
+from dtms.ports.sources import OnlyReleases
 from dtms.ports.store import Store
 from dtms.settings import Settings
 
@@ -52,6 +53,7 @@ class Engine:
         self, *, broker: Broker, store: Store, clock: Clock, settings: Settings, options: EngineOptions
     ) -> None:
         journal, self.book = Journal(clock), Book()
+        sources = options.sources or OnlyReleases(options.releases)
         lease = EngineLease(store, broker, clock, options.holder)
         desk = Desk(
             broker=broker,
@@ -63,10 +65,10 @@ class Engine:
             journal=journal,
             settings=settings,
             rails=RailState(),
-            releases=options.releases,
+            sources=sources,
             mode=options.mode,
         )
-        feeds = Feeds(broker=broker, store=store, clock=clock, journal=journal, book=self.book)
+        feeds = Feeds(broker=broker, store=store, clock=clock, journal=journal, book=self.book, sources=sources)
         moves, presence = Moves(desk), Presence(desk, self.book)
         cycle = Cycle(desk, moves)
         self._registrar = registrar = Registrar(desk, self.book, feeds)
@@ -93,7 +95,7 @@ class Engine:
             strays=strays,
             restoring=restoring,
         )
-        self._desk = desk
+        self._desk, self._feeds = desk, feeds
         self._life = Lifecycle(
             desk=desk, feeds=feeds, monitor=self.monitor, restart=restart, lease=lease, options=options
         )
@@ -105,6 +107,7 @@ class Engine:
             pendings=registrar.pendings,
             warnings=options.warnings,
         )
+        self._reading.parts["sources"] = self._reading.tell_sources
         self._requests = Requests(
             desk=desk,
             book=self.book,
@@ -130,10 +133,12 @@ class Engine:
         Raises:
             DtmsError: with one clear line; nothing runs half-initialised.
         """
+        self._feeds.start(lambda: self._life.health().broker_connected)
         await self._life.start()
 
     async def stop(self) -> None:
         """Finish the call in hand, record its outcome, give the lease back, close the store."""
+        await self._feeds.stop()
         await self._life.stop()
 
     def note_store_failure(self, error: DtmsError) -> None:
