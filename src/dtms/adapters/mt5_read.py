@@ -27,6 +27,7 @@ _REASONS = {
     4: DealReason.STOP,
     5: DealReason.TARGET,
     6: DealReason.STOP_OUT,
+    7: DealReason.ROLLOVER,
 }
 _TRADE_MODES = {
     0: TradeMode.DISABLED,

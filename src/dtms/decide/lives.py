@@ -1,7 +1,8 @@
 """The deals of one position, told as its lives: from its first lot until none is left, or the side is reversed.
 
 On a hedging account a position has one life, unless the rest of a part-filled order refills it after its close. On a
-netting account each reversal ends a life and begins another, under the same identifier.
+netting account each reversal ends a life and begins another, under the same identifier. A swap that is taken by closing
+and re-opening ends nothing.
 """
 
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from dtms.domain.market import Side
-from dtms.domain.position import Deal, DealEntry
+from dtms.domain.position import Deal, DealEntry, DealReason
 from dtms.domain.prices import ZERO
 from dtms.domain.trade import Trade
 
@@ -52,6 +53,9 @@ def lives(deals: Sequence[Deal]) -> list[Life]:
     found: list[Life] = []
     for deal in in_order(deals):
         now = found[-1] if found and not found[-1].is_over else None
+        if deal.reason is DealReason.ROLLOVER:
+            found[-1:] = [replace(life, deals=(*life.deals, deal)) for life in found[-1:]]
+            continue
         match deal.entry:
             case DealEntry.IN:
                 now = _begin(found, deal, deal.side) if now is None else now
@@ -74,10 +78,27 @@ def _begin(found: list[Life], deal: Deal, side: Side) -> Life:
 
 
 def life_of(trade: Trade, deals: Sequence[Deal]) -> Life | None:
-    """Return the life that a trade stands for: of its side, and begun before it was registered."""
-    of_side = [life for life in lives(deals) if life.side is trade.side]
-    known = [life for life in of_side if life.began_ms <= trade.registered_ms + REGISTRATION_LAG_MS]
-    return known[-1] if known else next(iter(of_side), None)
+    """Return the life that a trade stands for: the one in which it was registered, and what followed without a reversal.
+
+    An order that refills the position after its close goes on with the same trade, while that is not closed.
+    """
+    told = lives(deals)
+    of_side = [n for n, life in enumerate(told) if life.side is trade.side]
+    known = [n for n in of_side if told[n].began_ms <= trade.registered_ms + REGISTRATION_LAG_MS]
+    if not of_side:
+        return None
+    life, *later = told[known[-1] if known else of_side[0] :]
+    for following in later:
+        if life.is_reversed:
+            break
+        life = replace(
+            following,
+            began_ms=life.began_ms,
+            deals=(*life.deals, *following.deals),
+            entered=life.entered + following.entered,
+            left=life.left + following.left,
+        )
+    return life
 
 
 def open_volume(deals: Sequence[Deal]) -> Decimal:

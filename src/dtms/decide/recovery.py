@@ -212,6 +212,7 @@ def _member_present(trade: Trade, member: Member, position: Position, notes: lis
         member,
         ticket=position.ticket,
         volume=position.volume,
+        entry=position.entry,
         stop=position.stop,
         owed_stop=_still_owed(member, position),
         target=position.target,

@@ -45,6 +45,8 @@ class DealReason(StrEnum):
     STOP = "stop"
     TARGET = "target"
     STOP_OUT = "stop_out"
+    ROLLOVER = "rollover"
+    """The night's swap, taken by closing and re-opening: the position goes on."""
     OTHER = "other"
 
 
