@@ -30,8 +30,10 @@ async def main(path: Path) -> None:
     log_size = path.with_name(path.name + "-wal").stat().st_size
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (log_size, hard))
-    print(await attempt(store, 2), await attempt(store, 3))
+    print(await attempt(store, 2), await attempt(store, 3), end=" ")
     resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    print(await attempt(store, 3))
+    await store.reopen()
     print(await attempt(store, 4), *(t.ticket for t in (await store.load()).trades))
     await store.close()
 

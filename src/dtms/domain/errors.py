@@ -44,13 +44,14 @@ class StoreFailed(DtmsError):
 class StoreDamaged(StoreFailed):
     """Stored rows are not what was written: believe none of them."""
 
-    def __init__(self, rows: tuple[tuple[str, str], ...], told: str = "") -> None:
-        """Name the rows by table and key; ``told`` is what else was found."""
+    def __init__(self, rows: tuple[tuple[str, str], ...], told: str = "", *, is_vital: bool = True) -> None:
+        """Name the rows by table and key; ``told`` is what else was found, ``is_vital`` whether they are acted on."""
         named = [f"{table} {key}" for table, key in rows[:_NAMED_MAX]]
         more = len(rows) - len(named)
         found = [*named, *([f"{more} more"] if more > 0 else []), *([told] if told else [])]
-        super().__init__(f"the store is damaged: {', '.join(found)} (restore a backup, or rebuild it)")
+        super().__init__(f"the store is damaged: {', '.join(found)}: restore a backup, or rebuild it")
         self.rows = rows
+        self.is_vital = is_vital
 
 
 _NAMED_MAX = 5

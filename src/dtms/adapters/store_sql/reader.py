@@ -10,8 +10,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dtms.adapters.store_sql import rows
 from dtms.adapters.store_sql.schema import controls, evaluations, facts, intents, kept, rails, trades
+from dtms.adapters.store_sql.sqlite import ends_trust
+from dtms.adapters.store_sql.trust import Trust
 from dtms.domain.actions import Intent, IntentState
-from dtms.domain.errors import StoreFailed
+from dtms.domain.errors import StoreDamaged, StoreFailed
 from dtms.domain.facts import Fact
 from dtms.domain.trade import State, Trade
 from dtms.ports.store import Controls, Evaluation, Kept, KeptKind, Loaded, Page
@@ -60,6 +62,7 @@ class Reader:
     """Read values; each call sees one consistent state. Every method raises ``StoreFailed`` when it cannot."""
 
     engine: Engine
+    trust: Trust
 
     def load(self) -> Loaded:
         kept = trades.c.state != State.CLOSED.value
@@ -92,7 +95,7 @@ class Reader:
         order = facts.c.id.desc() if query.newest else facts.c.id
         with self._reading() as connection:
             found = connection.execute(_fact_query(query).order_by(order).limit(query.limit)).mappings().all()
-        values = [rows.fact_of(row) for row in found]
+            values = [rows.fact_of(row) for row in found]
         return values[::-1] if query.newest else values
 
     def count_facts(self, kinds: frozenset[str], ticket: int | None) -> int:
@@ -109,7 +112,7 @@ class Reader:
             statement = statement.where(kept.c.key == key)
         with self._reading() as connection:
             found = connection.execute(statement.order_by(kept.c.at_ms, kept.c.key)).mappings().all()
-        return [rows.kept_of(row) for row in found]
+            return [rows.kept_of(row) for row in found]
 
     def evaluations(self, query: EvaluationQuery) -> Sequence[Evaluation]:
         statement = select(evaluations).where(
@@ -120,16 +123,26 @@ class Reader:
         order = evaluations.c.bar_ms.desc() if query.newest else evaluations.c.bar_ms
         with self._reading() as connection:
             found = connection.execute(statement.order_by(order).limit(query.limit)).mappings().all()
-        values = [rows.evaluation_of(row) for row in found]
+            values = [rows.evaluation_of(row) for row in found]
         return values[::-1] if query.newest else values
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
+        """Read while the store may be believed, before as after."""
+        self.trust.require()
         try:
             with self.engine.connect() as connection:
                 yield connection
         except SQLAlchemyError as error:
-            raise StoreFailed(f"the store could not be read: {getattr(error, 'orig', None) or error}") from error
+            cause = getattr(error, "orig", None) or error
+            if ends_trust(cause):
+                self.trust.lose(cause)
+            raise StoreFailed(f"the store could not be read: {cause}") from error
+        except StoreDamaged as error:
+            if error.is_vital:
+                self.trust.lose(error)
+            raise
+        self.trust.require()
 
 
 _BY_REGISTRATION = (trades.c.registered_at, trades.c.ticket)

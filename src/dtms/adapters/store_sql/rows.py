@@ -9,10 +9,10 @@ from typing import Any
 
 from dtms.adapters.store_sql.codec import UNSTORABLE, Plain, decode, dump_json, encode, load_json, unstorable
 from dtms.adapters.store_sql.hashes import LAYOUTS, PREVIOUS, sealed
-from dtms.domain.actions import Intent
+from dtms.domain.actions import Intent, IntentState
 from dtms.domain.errors import StoreDamaged
 from dtms.domain.facts import Fact, Json
-from dtms.domain.trade import Trade
+from dtms.domain.trade import State, Trade
 from dtms.ports.store import Controls, Evaluation, Kept, KeptKind
 
 Stored = Mapping[Any, Any]
@@ -43,6 +43,15 @@ TRADE_COLUMNS = {
 INTENT_COLUMNS = ("number", "ticket", "state", "token", "created_ms")
 
 
+ACTED_ON = ("trades", "intents", "controls", "rails", "leases")
+"""Tables whose rows decide on what is done."""
+ENDED = {
+    "trades": frozenset({State.CLOSED.value}),
+    "intents": frozenset(state.value for state in IntentState if not state.is_open),
+}
+"""States in which a row of them decides on nothing any more."""
+
+
 def is_sound(table: str, row: Stored) -> bool:
     """Answer whether a stored row is what was written."""
     return LAYOUTS[table].is_sound(row)
@@ -56,7 +65,8 @@ def checked(table: str, row: Stored) -> Stored:
     """
     layout = LAYOUTS[table]
     if not layout.is_sound(row):
-        raise StoreDamaged(((table, layout.key_of(row)),))
+        is_vital = table in ACTED_ON and row.get("state") not in ENDED.get(table, ())
+        raise StoreDamaged(((table, layout.key_of(row)),), is_vital=is_vital)
     return row
 
 

@@ -16,6 +16,7 @@ from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool, QueuePool, StaticPool
 
+from dtms.adapters.store_sql.files import make_private
 from dtms.domain.errors import Misconfigured, StoreFailed
 
 LIBRARY_MIN = (3, 51, 3)
@@ -76,11 +77,23 @@ class SqliteDatabase:
         require_library()
         object.__setattr__(self, "engine", self._engine())
 
-    def connect(self) -> Any:
-        """Open a plain connection to what exists: a file that vanished is not made anew."""
-        name = f"{self.path.resolve().as_uri()}?mode=rw" if self.path else ":memory:"
+    def connect(self, mode: str = "rw") -> Any:
+        """Open a plain connection to what exists: a file that vanished is not made anew.
+
+        One with ``mode="ro"`` changes nothing, not even when it is the last to be closed.
+        """
+        name = f"{self.path.resolve().as_uri()}?mode={mode}" if self.path else ":memory:"
         wait_s = BUSY_TIMEOUT_MS / 1000
         return driver.connect(name, uri=True, isolation_level=None, check_same_thread=False, timeout=wait_s)
+
+    def anchor(self) -> Any:
+        """Open a connection that only reads and holds on to file and log.
+
+        As long as it is open, others that close settle nothing; when it closes last, the log stays as it is.
+        """
+        connection = self.connect("ro")
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
+        return connection
 
     def _engine(self) -> Engine:
         pool = NullPool if self.path else StaticPool
@@ -106,7 +119,7 @@ class SqliteDatabase:
         return engine
 
     def make_file(self) -> None:
-        """Make the folder and an empty file that its owner alone may read; keep what exists.
+        """Make the folder and an empty file that its owner alone may use; keep what exists.
 
         Raises:
             StoreFailed: when the place cannot be written.
@@ -115,23 +128,28 @@ class SqliteDatabase:
             return
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, OWNER_ONLY))
-            self.path.chmod(OWNER_ONLY)
+            # A file that exists is not opened: closing it would drop the locks of a store open in this process.
+            if not self.path.exists():
+                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, OWNER_ONLY))
+            make_private(self.path)
         except OSError as error:
             raise StoreFailed(f"the store {self.path} cannot be opened: {error.strerror}") from error
 
-    def verify(self) -> None:
-        """Let SQLite check every page, before anything is changed.
+    def settle(self, *, strictly: bool) -> None:
+        """Bring the log's content into the main file and synchronise both.
+
+        After a failed sync (``strictly``) nothing else proves that what is read is on the disk: the pages that the
+        system holds may be all there is of it.
 
         Raises:
-            StoreFailed: when the file is gone, damaged, or no database.
+            StoreFailed: when it cannot be done, strictly or because of the disk.
         """
-        if self.path is None:
-            return
-        with self.named(), contextlib.closing(self.connect()) as connection:
-            found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if found != "ok":
-            raise self.unsound(found)
+        how = "TRUNCATE" if strictly else "PASSIVE"
+        with self.named(), contextlib.closing(self.engine.raw_connection()) as opened:
+            connection: Any = opened.driver_connection
+            _, logged, settled = connection.execute(f"PRAGMA wal_checkpoint({how})").fetchone()
+        if strictly and logged != settled:
+            raise StoreFailed(f"the log of the store {self.path} could not be settled: another process reads it")
 
     @contextlib.contextmanager
     def named(self) -> Iterator[None]:
@@ -165,6 +183,11 @@ def prepare_writer(connection: Any) -> None:
 
 def prepare_reader(connection: Any) -> None:
     connection.execute("PRAGMA query_only = ON")
+
+
+def ends_trust(error: Exception) -> bool:
+    """Tell an error of the store itself (disk, file, sync) from one of a statement's values, and from a lock."""
+    return isinstance(error, DriverError) and not isinstance(error, UNIT_ERRORS) and not is_busy(error)
 
 
 def is_busy(error: Exception) -> bool:

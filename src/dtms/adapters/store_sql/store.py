@@ -1,22 +1,21 @@
 """The store port on SQL: one writer with group commit, readers beside it, leases and numbers among the works."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from dtms.adapters.store_sql.adopt import adopt, lift_counters
+from dtms.adapters.store_sql.backup import stamp
 from dtms.adapters.store_sql.leases import Answer, LeaseDesk, LeaseEvent, LeaseWorld, this_world
-from dtms.adapters.store_sql.migrate import migrate
 from dtms.adapters.store_sql.numbers import Numbers, reserve
+from dtms.adapters.store_sql.opening import make_sound
 from dtms.adapters.store_sql.reader import EvaluationQuery, FactQuery, Reader, TradeQuery
 from dtms.adapters.store_sql.sqlite import SqliteDatabase, path_of
+from dtms.adapters.store_sql.trust import Trust
 from dtms.adapters.store_sql.units import apply, prepare
-from dtms.adapters.store_sql.verify import verify_vital
-from dtms.adapters.store_sql.writer import Committer, Hear, InlineWriter, ThreadWriter, Transaction, Writer
+from dtms.adapters.store_sql.writer import Committer, Hear, InlineWriter, ThreadWriter, Transaction, Witness, Writer
 from dtms.domain.actions import Intent
 from dtms.domain.errors import StoreFailed
 from dtms.domain.facts import Fact
@@ -36,7 +35,14 @@ class _Open:
     committer: Committer
     writer: Writer
     reader: Reader
+    trust: Trust
     threads: ThreadPoolExecutor | None
+    anchor: Any
+    """A connection that keeps the log from being settled; None for a database in memory."""
+
+    def let_go(self) -> None:
+        if self.anchor is not None:
+            self.anchor.close()
 
 
 def _unheard(event: LeaseEvent) -> None:
@@ -69,6 +75,9 @@ class SqlStore:
         self._after_commit = after_commit
         self._numbers = Numbers()
         self._now: _Open | None = None
+        self._reopening = asyncio.Lock()
+        self._witness = Witness()
+        """What was committed last before it was closed."""
 
     async def open(self) -> None:
         """Open, migrate and verify.
@@ -77,34 +86,61 @@ class SqlStore:
             Misconfigured: for a newer schema or an unsound SQLite library.
             StoreFailed: for a file that is damaged, or no database.
         """
+        await self._open(None)
+
+    async def _open(self, witness: Witness | None) -> None:
+        """Open; after a failure ``witness`` is what must be found again."""
         database = await self._aside(partial(SqliteDatabase, self._path))
-        await self._aside(partial(_make_sound, database))
-        committer = Committer(database, self._after_commit)
+        await self._aside(partial(make_sound, database, witness))
+        trust = Trust(self._path)
+        committer = Committer(database, trust, self._after_commit, witness)
         self._now = _Open(
             committer=committer,
             writer=InlineWriter(committer) if self._inline else ThreadWriter(committer),
-            reader=Reader(database.reading_engine(READERS)),
+            reader=Reader(database.reading_engine(READERS), trust),
+            trust=trust,
             threads=None if self._inline else ThreadPoolExecutor(READERS, thread_name_prefix="store-reader"),
+            anchor=None if self._path is None else await self._aside(database.anchor),
         )
 
     async def close(self) -> None:
-        """Commit what waits and let go of the file; closing twice is closing once."""
+        """Commit what waits and let go of the file; closing twice is closing once.
+
+        After an error the log is left as it is.
+        """
         now, self._now = self._now, None
         if now is None:
             return
+        self._witness = now.committer.witness
+        is_kept = now.trust.keeps_log
+        now.trust.part(stamp(self._clock.wall_ms()))
+        if not is_kept:
+            now.let_go()
         await now.writer.stop()
         if now.threads is not None:
             await asyncio.to_thread(now.threads.shutdown)
         now.reader.engine.dispose()
+        now.let_go()
 
     @property
     def commits(self) -> int:
         """How many transactions were committed since it was opened."""
         return self._opened().committer.commits
 
+    @property
+    def failure(self) -> str | None:
+        """Say why nothing is read or written until ``reopen``; None while the store works, or is closed."""
+        return None if self._now is None else self._now.trust.failure
+
     async def reopen(self) -> None:
-        await self.close()
-        await self.open()
+        """Close what is open, open the file anew, settle its log and verify it.
+
+        Raises:
+            StoreFailed: when it still cannot be trusted, or is not the store that was open.
+        """
+        async with self._reopening:
+            await self.close()
+            await self._open(self._witness)
 
     async def load(self) -> Loaded:
         return await self._read(self._opened().reader.load)
@@ -217,14 +253,3 @@ class SqlStore:
     async def _aside(self, step: Callable[[], T]) -> T:
         """Run a slow step off the loop, unless nothing may run beside it."""
         return step() if self._inline else await asyncio.to_thread(step)
-
-
-def _make_sound(database: SqliteDatabase) -> None:
-    database.make_file()
-    database.verify()
-    with database.named():
-        migrate(database.engine)
-        adopt(database.engine)
-        lift_counters(database.engine)
-        with contextlib.closing(database.engine.raw_connection()) as connection:
-            verify_vital(connection.driver_connection)

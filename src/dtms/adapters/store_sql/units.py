@@ -112,14 +112,16 @@ def _require_permitted(trade: Trade, permission: Permission) -> None:
 def _create(tx: Transaction, create: Sequence[Row]) -> None:
     """Write new trades; a row of the same ticket or position that is closed or disabled does not stand in the way."""
     known = {
-        stored["ticket"]
-        for row in create
-        for stored in tx.rows(tx.say.same_trades, row)
-        if rows.checked("trades", stored)["state"] != State.CLOSED and not stored["disabled"]
+        stored["ticket"] for row in create for stored in tx.rows(tx.say.same_trades, row) if _stands_in_the_way(stored)
     }
     if known:
         raise AlreadyStored(tuple(sorted(known)))
     tx.put(tx.say.put_trade, "trades", create)
+
+
+def _stands_in_the_way(stored: Row) -> bool:
+    """Answer whether a stored trade is under defence; a closed one is not even read."""
+    return stored["state"] != State.CLOSED and not rows.checked("trades", stored)["disabled"]
 
 
 def _add_facts(tx: Transaction, facts: Sequence[Row]) -> Sequence[int]:

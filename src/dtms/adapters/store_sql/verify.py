@@ -11,23 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from dtms.adapters.store_sql.hashes import HASH, LAYOUTS, PREVIOUS, Layout
+from dtms.adapters.store_sql.rows import ACTED_ON, ENDED
 from dtms.adapters.store_sql.sqlite import SqliteDatabase
-from dtms.domain.actions import IntentState
 from dtms.domain.errors import StoreDamaged
-from dtms.domain.trade import State
 
 Found = tuple[str, str]
 """A damaged row: its table and its key."""
 
-OPEN = ", ".join(f"'{state.value}'" for state in IntentState if not state.is_open)
 VITAL = {
-    "trades": f"state <> '{State.CLOSED.value}'",
-    "intents": f"state NOT IN ({OPEN})",
-    "controls": "1",
-    "rails": "1",
-    "leases": "1",
+    table: f"state NOT IN ({', '.join(repr(state) for state in sorted(ENDED[table]))})" if table in ENDED else "1"
+    for table in ACTED_ON
 }
-"""What is acted on: a row whose state is of no known word belongs to it."""
+"""Where the rows are that are acted on; a state of no known word is among them."""
 
 CHAINED = ("facts", "archived_facts")
 BEFORE = "before"
@@ -39,6 +34,39 @@ LINKS = "SELECT f.*, coalesce({}, {}) AS before FROM {{table}} f".format(
     *(_BEFORE.format(table=table) for table in CHAINED)
 )
 """Each fact, and the hash of the one before it of the same ticket, which may have gone to the archive."""
+
+
+def verify_start(database: SqliteDatabase) -> None:
+    """Verify what a start needs, reading only: every page, the indexes of what is acted on, and its rows.
+
+    Raises:
+        StoreFailed: when the file is gone, cannot be read or is no database; ``StoreDamaged`` when rows are not what
+            was written.
+    """
+    if database.path is None:
+        return
+    with database.named(), contextlib.closing(database.connect("ro")) as connection:
+        _require_ok(database, connection, "quick_check(1)")
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        for table in sorted(INDEXED & tables):
+            _require_ok(database, connection, f"integrity_check({table})")
+        # A file of an earlier revision has no hashes yet, and one that is new has no tables.
+        if _is_hashed(connection):
+            verify_vital(connection)
+
+
+INDEXED = {*ACTED_ON, "counters"}
+"""Tables whose indexes are looked at, too, at each start: a row that its index has lost would be overlooked."""
+
+
+def _is_hashed(connection: Any) -> bool:
+    return "hash" in {column[1] for column in connection.execute("PRAGMA table_info(trades)")}
+
+
+def _require_ok(database: SqliteDatabase, connection: Any, check: str) -> None:
+    (told,) = connection.execute(f"PRAGMA {check}").fetchone()
+    if told != "ok":
+        raise database.unsound(told)
 
 
 def verify_vital(connection: Any) -> None:
@@ -124,11 +152,8 @@ def verify_file(path: Path) -> None:
         StoreFailed: when it cannot be read, or is no database; ``StoreDamaged`` when rows are not what was written.
     """
     database = SqliteDatabase(path)
-    with database.named(), contextlib.closing(database.connect()) as connection:
-        connection.execute("PRAGMA query_only = ON")
-        told = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
-        if told != "ok":
-            raise database.unsound(told)
+    with database.named(), contextlib.closing(database.connect("ro")) as connection:
+        _require_ok(database, connection, "integrity_check(1)")
         found = list(_all_damaged(connection))
     if found:
         raise StoreDamaged(tuple(found))

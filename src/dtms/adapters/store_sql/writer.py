@@ -2,8 +2,8 @@
 
 A work is a function over a transaction. Each runs within a savepoint, so that one that fails takes nothing of the
 others with it; all that passed are committed and synced once, and only then answered. After an error of the store
-itself (not of one work's values) nothing of the batch is answered but ``StoreFailed``, and the file is opened and
-verified again before the next.
+itself (not of one work's values) nothing of the batch is answered but ``StoreFailed``, and so is everything after it
+until the store was reopened and verified.
 """
 
 import asyncio
@@ -17,7 +17,8 @@ from typing import Any, Protocol, TypeVar, cast
 from dtms.adapters.store_sql.migrate import require_current
 from dtms.adapters.store_sql.sqlite import BEGIN, UNIT_ERRORS, DriverError, SqliteDatabase, is_busy
 from dtms.adapters.store_sql.statements import Statement, Statements, compile_statements
-from dtms.domain.errors import AlreadyStored, InvariantBroken, PermissionGone, StoreDamaged, StoreFailed
+from dtms.adapters.store_sql.trust import Trust
+from dtms.domain.errors import AlreadyStored, InvariantBroken, PermissionGone, StoreFailed
 
 T = TypeVar("T")
 
@@ -85,6 +86,19 @@ class Transaction:
         return range(raised[0] - by + 1, raised[0] + 1)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Witness:
+    """What was committed last: by it a store that is opened again is known."""
+
+    change: int = 0
+    fact: tuple[int, str] | None = None
+    """Id and hash of the last fact."""
+
+    def after(self, change: int, written: Sequence[Written]) -> "Witness":
+        facts = [rows[-1] for table, rows in written if table == "facts"]
+        return Witness(change=change or self.change, fact=(facts[-1]["id"], facts[-1]["hash"]) if facts else self.fact)
+
+
 Work = Callable[[Transaction], Any]
 
 
@@ -99,34 +113,52 @@ class Outcome:
 class Committer:
     """Apply works to the database; used by one thread at a time."""
 
-    def __init__(self, database: SqliteDatabase, after_commit: Hear | None = None) -> None:
+    def __init__(
+        self,
+        database: SqliteDatabase,
+        trust: Trust | None = None,
+        after_commit: Hear | None = None,
+        witness: Witness | None = None,
+    ) -> None:
         self._database = database
+        self._trust = trust or Trust(database.path)
         self._after_commit = after_commit
         self._say = compile_statements(database.engine.dialect)
         self._connection: Any = None
         self._open: Transaction | None = None
         self.commits = 0
+        self.witness = witness or Witness()
 
     def apply(self, works: Sequence[Work], late: Callable[[], Sequence[Work]] = tuple) -> list[Outcome]:
         """Apply works in one transaction, together with those that ``late`` adds once the write lock is held."""
         batch = list(works)
         try:
+            self._trust.require()
             tx = self._ready()
             tx.written.clear()
             tx.cursor.execute(BEGIN)
             batch.extend(late())
             outcomes = self._run(tx, batch)
-            number = tx.count_up(CHANGES, 1).start if self._after_commit is not None and tx.written else 0
+            number = tx.count_up(CHANGES, 1).start if tx.written else 0
             tx.cursor.execute("COMMIT")
+            self._trust.require_logged()
         except DriverError as error:
             self._recover(error)
-            return _failed(f"the store could not write: {error}", len(batch))
+            return _failed(StoreFailed(f"the store could not write: {error}"), len(batch))
         except StoreFailed as error:
-            return _failed(str(error), len(batch))
-        self.commits += 1
-        if self._after_commit is not None and tx.written:
-            self._after_commit(number, tuple(tx.written))
+            self._trust.lose(error)
+            self.close()
+            return _failed(error, len(batch))
+        self._committed(number, tx.written)
         return outcomes
+
+    def _committed(self, number: int, written: Sequence[Written]) -> None:
+        self.commits += 1
+        if not written:
+            return
+        self.witness = self.witness.after(number, written)
+        if self._after_commit is not None:
+            self._after_commit(number, tuple(written))
 
     def close(self) -> None:
         """Let go of the connection; an open transaction is rolled back."""
@@ -135,9 +167,8 @@ class Committer:
             connection.close()
 
     def _ready(self) -> Transaction:
-        """Return the connection's transaction, opening and verifying the file first when there is none."""
+        """Return the connection's transaction, opening what was verified just before when there is none."""
         if self._open is None:
-            self._database.verify()
             with self._database.named():
                 require_current(self._database.engine)
                 self._connection = self._database.engine.raw_connection()
@@ -156,7 +187,7 @@ class Committer:
             execute("SAVEPOINT work")
         try:
             value = work(tx)
-        except (PermissionGone, AlreadyStored, InvariantBroken, StoreDamaged) as error:
+        except (PermissionGone, AlreadyStored, InvariantBroken) as error:
             failed: Exception = error
         except UNIT_ERRORS as error:
             failed = InvariantBroken(f"cannot be stored: {error}")
@@ -174,14 +205,15 @@ class Committer:
         return Outcome(error=failed)
 
     def _recover(self, error: Exception) -> None:
-        """Drop the connection unless the error was another writer's lock, taken before anything was written."""
+        """Believe nothing any more, unless the error was another's lock, taken before anything was written."""
         if is_busy(error) and not self._connection.in_transaction:
             return
+        self._trust.lose(error)
         self.close()
 
 
-def _failed(message: str, count: int) -> list[Outcome]:
-    return [Outcome(error=StoreFailed(message)) for _ in range(count)]
+def _failed(error: StoreFailed, count: int) -> list[Outcome]:
+    return [Outcome(error=error) for _ in range(count)]
 
 
 class Writer(Protocol):
@@ -254,7 +286,7 @@ class ThreadWriter:
             # Reached early only by a defect: whoever waits must hear of it instead of waiting for ever.
             with self._wake:
                 self._stopping = True
-            self._answer_all("the store's writer has ended")
+            self._answer_all(StoreFailed("the store's writer has ended"))
             self._committer.close()
 
     def _wait(self) -> bool:
@@ -267,7 +299,7 @@ class ThreadWriter:
     def _turn(self) -> None:
         outcomes = self._committer.apply(self._take(), self._take)
         if isinstance(outcomes[0].error, StoreFailed):
-            self._answer_all(str(outcomes[0].error))
+            self._answer_all(outcomes[0].error)
             return
         taken, self._taken = self._taken, []
         _answer(taken, outcomes)
@@ -280,13 +312,13 @@ class ThreadWriter:
             works.append(taken[-1].work)
         return works
 
-    def _answer_all(self, message: str) -> None:
+    def _answer_all(self, error: StoreFailed) -> None:
         """Fail all that is taken or waits: after a store error nothing is acknowledged."""
         with self._wake:
             waiting = [*self._taken, *self._queue]
             self._taken = []
             self._queue.clear()
-        _answer(waiting, _failed(message, len(waiting)))
+        _answer(waiting, _failed(error, len(waiting)))
 
 
 def _answer(waiting: Sequence[_Waiting], outcomes: Sequence[Outcome]) -> None:
