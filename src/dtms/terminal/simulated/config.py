@@ -20,19 +20,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dtms.terminal.simulated.actors import Act, Kind, Level, Unit
-from dtms.terminal.simulated.constants import MT5
 from dtms.terminal.simulated.faults import Fault, parse_faults
 from dtms.terminal.simulated.recording import parse_time_ms
 from dtms.terminal.simulated.records import Reason
-from dtms.terminal.simulated.spec import BUILT_IN, AccountSpec, Manners, SymbolSpec
+from dtms.terminal.simulated.spec import BUILT_IN, AccountSpec, Manners, SymbolSpec, checked
 
 SHIPPED = Path(__file__).parents[2] / "recordings"
 Spec = TypeVar("Spec", SymbolSpec, AccountSpec)
-MARGIN_MODES = (
-    MT5.ACCOUNT_MARGIN_MODE_RETAIL_NETTING,
-    MT5.ACCOUNT_MARGIN_MODE_EXCHANGE,
-    MT5.ACCOUNT_MARGIN_MODE_RETAIL_HEDGING,
-)
 DEFAULT_SERVER_CLOCK = "new_york+7"
 
 
@@ -96,8 +90,6 @@ def _config(given: dict[str, Any], base: Path) -> SimConfig:
     }
     _refuse_unknown("configuration", given, known)
     account = _make(AccountSpec(), given.get("account", {}), "account")
-    if account.margin_mode not in MARGIN_MODES:
-        raise ConfigError("account.margin_mode: 0 (netting), 1 (exchange) or 2 (hedging)")
     return SimConfig(
         symbols=tuple(_symbol(entry, base) for entry in given["symbols"]),
         start_ms=parse_time_ms(given["start"]),
@@ -142,8 +134,14 @@ def _recording(entry: Mapping[str, Any], base: Path) -> Path:
 
 def _make(start: Spec, overrides: Mapping[str, Any], where: str) -> Spec:
     _refuse_unknown(where, overrides, {item.name for item in fields(start)})
-    values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in overrides.items()}
-    return replace(start, **values)
+    return replace(start, **{key: _checked(type(start), where, key, value) for key, value in overrides.items()})
+
+
+def _checked(kind: type, where: str, key: str, value: Any) -> Any:
+    try:
+        return checked(kind, key, tuple(value) if isinstance(value, list) else value)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{where}.{error}") from error
 
 
 def _refuse_unknown(where: str, given: Mapping[str, Any], known: set[str]) -> None:

@@ -87,16 +87,16 @@ class AccountSpec:
     company: str = "Simulated Broker"
     currency: str = "USD"
     balance: float = 10_000.0
-    leverage: int = 100
-    trade_mode: int = MT5.ACCOUNT_TRADE_MODE_DEMO
-    margin_mode: int = MT5.ACCOUNT_MARGIN_MODE_RETAIL_HEDGING
+    leverage: int = at_least(100, 1)
+    trade_mode: int = one_of(MT5.ACCOUNT_TRADE_MODE_DEMO, range(3))
+    margin_mode: int = one_of(MT5.ACCOUNT_MARGIN_MODE_RETAIL_HEDGING, range(3))
     fifo_close: bool = False
     hedge_allowed: bool = True
     limit_positions: int = 0
     limit_orders: int = 200
     margin_call_percent: float = 100.0
     stop_out_percent: float = 50.0
-    margin_so_mode: int = MT5.ACCOUNT_STOPOUT_MODE_PERCENT
+    margin_so_mode: int = one_of(MT5.ACCOUNT_STOPOUT_MODE_PERCENT, range(2))
     # In force instead of the percentages where the mode is MONEY.
     margin_call_money: float = 0.0
     stop_out_money: float = 0.0
@@ -216,12 +216,16 @@ class Manners:
 
 
 def checked(kind: type, name: str, value: object) -> object:
-    """Give a field's value in the field's own kind; AttributeError, TypeError or ValueError say what is wrong."""
+    """Give a field's value in the field's own kind; AttributeError, TypeError or ValueError say what is wrong.
+
+    A field of more than one kind takes what it is given.
+    """
     known = {item.name: item for item in fields(kind)}
     if name not in known:
         raise AttributeError(f"{kind.__name__} has no {name!r}; it has {', '.join(known)}")
     wanted = known[name].type
-    assert isinstance(wanted, type), name  # annotations are real types in this module
+    if not isinstance(wanted, type):
+        return value
     if issubclass(wanted, StrEnum) and isinstance(value, str) and value not in list(wanted):
         raise ValueError(f"{name} must be one of {', '.join(wanted)}, not {value!r}")
     made = wanted(value) if _fits(wanted, value) else value
