@@ -33,6 +33,7 @@ from dtms.adapters.virtual_loop import run_virtual
 from dtms.audit.invariants import judge
 from dtms.audit.violations import Violation
 from dtms.audit.world import Look, Span, Unsound
+from dtms.domain.actions import IntentState
 from dtms.domain.errors import DtmsError, StoreFailed
 from dtms.domain.facts import Fact, FactKind
 from dtms.domain.trade import Mode
@@ -79,6 +80,29 @@ RETCODES = (
 )
 
 
+MANNERS: Sequence[tuple[str, Any]] = (
+    ("comment_mode", "strip"),
+    ("comment_mode", "replace"),
+    ("comment_mode", "truncate_16"),
+    ("comment_mode", "refuse"),
+    ("comment_on_close", False),
+    ("magic_kept", False),
+    ("closing_deal_magic", "position"),
+    ("omitted_level", "keeps"),
+    ("fill_lots_max", 0.05),
+    ("partial_rest", "refills"),
+    ("fok_is_whole", False),
+    ("step_fills", 2),
+    ("step_fills", 3),
+    ("execution_delay_ms", 1_500),
+    ("execution_delay_ms", 9_000),
+    ("hidden_stops_points", 60),
+    ("margin_check", "after"),
+    ("requests_per_minute", 2),
+)
+"""How the broker may differ from an ordinary one."""
+
+
 class Ending(StrEnum):
     """How a process ends."""
 
@@ -99,10 +123,20 @@ class Crash:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskFault:
-    """One commit that fails: the first after a moment; ``written`` though it says that it is not."""
+    """One commit that fails: the first after a moment, or the first that has an intent or an outcome in it.
+
+    ``written`` though it says that it is not.
+    """
 
     at_min: float
     written: bool
+    of: str = "any"
+
+    def takes(self, unit: Unit) -> bool:
+        """Answer whether this is the commit."""
+        states = {intent.state for intent in unit.intents}
+        is_intent = IntentState.SENDING in states
+        return {"any": True, "intent": is_intent, "outcome": bool(states) and not is_intent}[self.of]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,12 +148,14 @@ class Plan:
     faults: Sequence[Mapping[str, Any]]
     crashes: Sequence[Crash]
     disk: Sequence[DiskFault]
+    manners: Mapping[str, Any]
 
     def told(self) -> str:
         """Tell what will happen, so that a failing seed can be read."""
         lines = [f"seed {self.seed}: {self.window.title}"]
         lines += [f"  {fault}" for fault in self.faults]
         lines += [f"  {crash}" for crash in self.crashes]
+        lines += [f"  manners: {dict(self.manners)}"] if self.manners else []
         return "\n".join([*lines, *(f"  {fault}" for fault in self.disk)])
 
 
@@ -129,13 +165,18 @@ def plan_of(seed: int) -> Plan:
     window = dice.choice(SHIPPED)
     length = window.hours * 60
     start_ms = config_of(window).start_ms + int(30.5 * MINUTE_MS)
-    faults = [_fault(dice, start_ms, length) for _ in range(dice.randint(1, 5))]
+    faults = [_fault(dice, start_ms, length) for _ in range(dice.randint(2, 7))]
     crashes = sorted((_crash(dice, length) for _ in range(dice.choice((0, 0, 1, 1, 2, 3)))), key=lambda c: c.at_min)
     disk = [
-        DiskFault(at_min=dice.uniform(1, length), written=dice.random() < 0.5)
-        for _ in range(dice.choice((0, 0, 0, 1, 2)))
+        DiskFault(
+            at_min=dice.uniform(0, length * 0.8),
+            written=dice.random() < 0.5,
+            of=dice.choice(("any", "intent", "outcome", "outcome")),
+        )
+        for _ in range(dice.choice((0, 0, 1, 1, 2)))
     ]
-    return Plan(seed=seed, window=window, faults=faults, crashes=crashes, disk=disk)
+    manners = dict(dice.sample(MANNERS, dice.choice((0, 0, 1, 2))))
+    return Plan(seed=seed, window=window, faults=faults, crashes=crashes, disk=disk, manners=manners)
 
 
 def _crash(dice: random.Random, length: float) -> Crash:
@@ -226,9 +267,10 @@ class BadDisk:
         plain = store.commit
 
         async def commit(unit: Unit) -> Sequence[int]:
-            fault, self.next = self.next, None
-            if fault is None:
+            fault = self.next
+            if fault is None or not fault.takes(unit):
                 return await plain(unit)
+            self.next = None
             self.fired += 1
             if fault.written:
                 await plain(unit)
@@ -263,6 +305,9 @@ class Life:
         self.disk.spoil(self.lives.on.store)
         for fault in self.plan.faults:
             simulation.faults.add(fault)
+        for name, value in self.plan.manners.items():
+            simulation.control({"do": "set", "name": f"manners.{name}", "value": value})
+            self.result.fired[f"{name}={value}"] += 1
         for crash in [*self.plan.crashes, None]:
             end_min = self.plan.window.hours * 60 if crash is None else crash.at_min
             await self._until(start_ms + int(end_min * MINUTE_MS), start_ms)

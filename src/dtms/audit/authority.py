@@ -22,7 +22,7 @@ def check_16_only_as_owner_or_by_rank(world: World) -> Iterator[Violation]:
             action = intent.action
             if not isinstance(action, OpenPosition):
                 identifier = world.identifiers.get(action.position)
-                if identifier is not None and identifier not in known:
+                if identifier is not None and identifier not in known and identifier in world.openers:
                     yield _act(intent, f"it changes position {action.position}, which is not of its trade's family")
             if trade.owner not in OURS and not _by_rank(intent):
                 yield _act(intent, f"the trade belongs to {trade.owner.value}, and was not defended")

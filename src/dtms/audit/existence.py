@@ -25,14 +25,14 @@ def check_02_one_position_one_trade(world: World) -> Iterator[Violation]:
     """No position is two trades, none is of two families, and none that dtms opened is a trade of its own."""
     active = [t for t in world.books.trades if t.is_active]
     owners = Counter((t.server, t.login, t.identifier) for t in active)
-    members = [identifier for t in active for identifier in world.families[t.ticket].members]
+    members = Counter(identifier for t in active for identifier in world.families[t.ticket].members)
     for trade in active:
         if owners[trade.server, trade.login, trade.identifier] > 1:
             yield _of_position(trade, trade.identifier, "two trades watch one position")
         if trade.identifier in members:
             yield _of_position(trade, trade.identifier, "a position that dtms opened is a trade of its own")
         for identifier in world.families[trade.ticket].members:
-            if members.count(identifier) > 1:
+            if members[identifier] > 1:
                 yield _of_position(trade, identifier, "a position belongs to two families")
     yield from _registered_twice(world)
 

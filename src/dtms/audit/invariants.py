@@ -156,7 +156,7 @@ INVARIANTS: tuple[Invariant, ...] = (
         number=26,
         text="After a store error, no 2xx before re-verification",
         tests=(
-            "tests/store/test_store_failures.py::test_nothing_is_acknowledged_while_the_file_cannot_be_verified",
+            "tests/store/test_store_failures.py::test_nothing_is_acknowledged_or_read_while_the_file_cannot_be_verified",
             "tests/server/test_guarding.py::test_a_store_that_does_not_answer_is_not_ready_and_tells_no_path",
         ),
     ),

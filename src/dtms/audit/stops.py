@@ -46,7 +46,7 @@ def is_looser(stop: float | None, than: float, side: Side) -> bool:
 
 
 def _since_last_look(world: World, trade: Trade, identifier: int, instrument: Instrument) -> Iterator[Violation]:
-    position = next((p for p in world.ledger.positions.values() if p.identifier == identifier), None)
+    position = world.positions.get(identifier)
     before = world.stops_before.get(identifier)
     if position is None or before is None or not is_looser(position.stop, before, position.side):
         return

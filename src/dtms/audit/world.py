@@ -9,7 +9,7 @@ from functools import cached_property
 from dtms.audit.ledger import Holdings, Ledger, Request
 from dtms.domain.actions import ActionKind, Intent, IntentState, OpenPosition
 from dtms.domain.facts import Fact, FactKind, Json
-from dtms.domain.position import DealEntry
+from dtms.domain.position import DealEntry, Position
 from dtms.domain.trade import Mode, State, Trade
 from dtms.ports.store import Controls
 from dtms.settings import Settings
@@ -130,6 +130,11 @@ class World:
         return Holdings(self.ledger)
 
     @cached_property
+    def positions(self) -> Mapping[int, Position]:
+        """What is open now, by identifier."""
+        return {p.identifier: p for p in self.ledger.positions.values()}
+
+    @cached_property
     def intents(self) -> Mapping[int, Intent]:
         """Every known intent by its number."""
         return {intent.number: intent for intent in self.books.intents}
@@ -176,15 +181,22 @@ class World:
         opened = self._opened()
         return {trade.ticket: _family(trade, opened.get(trade.ticket, {})) for trade in self.books.trades}
 
+    @cached_property
+    def openers(self) -> Mapping[int, int | None]:
+        """The number under which each position was opened, of those whose opening is known; None for not by dtms."""
+        openings = (deal for deal in self.ledger.deals if deal.entry is DealEntry.IN)
+        dealt = {deal.position_id: self.ledger.number_of_deal(deal) for deal in openings}
+        held = {i: self.ledger.number_of(p.magic, p.comment) for i, p in self.positions.items()}
+        return dealt | held
+
     def _opened(self) -> Mapping[int, Mapping[int, Intent]]:
         """Positions that the intents of each trade opened, by trade and identifier."""
         found: defaultdict[int, dict[int, Intent]] = defaultdict(dict)
-        pairs = [(self.ledger.number_of(p.magic, p.comment), p.identifier) for p in self.ledger.positions.values()]
-        openings = (deal for deal in self.ledger.deals if deal.entry is DealEntry.IN)
-        pairs += [(self.ledger.number_of_deal(deal), deal.position_id) for deal in openings]
+        pairs = [(intent.number, intent.order) for intent in self.books.intents if intent.order is not None]
         pairs += [(m.intent, m.identifier) for trade in self.books.trades for m in trade.members]
-        for number, identifier in pairs:
-            intent = self.intents.get(number) if number is not None else None
+        known = [(number, identifier) for identifier, number in self.openers.items() if number is not None]
+        for number, identifier in (*pairs, *known):
+            intent = self.intents.get(number)
             if intent is not None and isinstance(intent.action, OpenPosition):
                 found[intent.ticket][identifier] = intent
         return found

@@ -1,0 +1,166 @@
+"""A picture of both sides through the ports: consistent, because the broker was the same before and after."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from dtms.audit.ledger import Ledger
+from dtms.audit.world import Books, Look, Span, World
+from dtms.domain.actions import Intent
+from dtms.domain.errors import DtmsError
+from dtms.domain.facts import Fact, FactKind
+from dtms.domain.market import Instrument
+from dtms.domain.position import Deal, Position
+from dtms.domain.snapshot import Snapshot
+from dtms.domain.trade import Mode, State, Trade
+from dtms.ports.broker import Broker
+from dtms.ports.store import Loaded, Store
+from dtms.settings import Settings
+
+TRIES = 3
+PAGE = 5_000
+CLOSED_MAX = 500
+ABOUT_INTENTS = frozenset(
+    {FactKind.ACTION, FactKind.INTENT, FactKind.TRANSITION, FactKind.CLOSED, FactKind.NEEDS_ATTENTION}
+)
+"""Facts of trades whose intents have to be read."""
+
+
+class Unsteady(DtmsError):
+    """Broker and store changed with every look: nothing can be said of them now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """What is asked beside the ports: since when, and what the engine alone knows."""
+
+    since_ms: int
+    settings: Settings
+    mode: Mode
+    looks: Callable[[], Mapping[int, Look]] | None
+    stops_before: Mapping[int, float | None] | None
+    """None takes the stops that the store has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored:
+    loaded: Loaded
+    facts: Sequence[Fact]
+    closed: Sequence[Trade]
+
+    @property
+    def trades(self) -> Sequence[Trade]:
+        return (*self.loaded.trades, *self.closed)
+
+
+async def gather(broker: Broker, store: Store, asking: Asking) -> World:
+    """Read both sides: the broker's first, so that every deal that is seen has its intent in what is read after.
+
+    Raises:
+        BrokerUnavailable: when the broker gave no sound answer.
+        StoreFailed: when the store could not be read.
+        Unsteady: when the positions changed during every try.
+    """
+    for _ in range(TRIES):
+        before = await broker.snapshot(())
+        deals = await broker.deals(from_ms=asking.since_ms)
+        stored = await _stored(store, asking.since_ms)
+        deals = _merged([deals, *[await broker.deals(position=trade.identifier) for trade in stored.closed]])
+        intents = await _intents(broker, store, stored, before, deals)
+        instruments = await _instruments(broker, stored.trades)
+        after = await broker.snapshot(())
+        if _held(before) == _held(after):
+            return _world(broker, asking, after, deals, stored, intents, instruments)
+    raise Unsteady(f"the broker's positions changed during each of {TRIES} looks")
+
+
+def _held(snapshot: Snapshot) -> Mapping[int, tuple[object, ...]]:
+    return {p.ticket: (p.identifier, p.side, p.volume, p.stop, p.target) for p in snapshot.positions.values()}
+
+
+def _merged(lists: Sequence[Sequence[Deal]]) -> Sequence[Deal]:
+    return sorted({d.ticket: d for found in lists for d in found}.values(), key=lambda d: (d.time_ms, d.ticket))
+
+
+async def _stored(store: Store, since_ms: int) -> _Stored:
+    loaded = await store.load()
+    facts: list[Fact] = []
+    while page := await store.facts(since_ms=since_ms, after=facts[-1].id if facts else None, limit=PAGE):
+        facts += page
+        if len(page) < PAGE:
+            break
+    ended = [f.ticket for f in facts if f.kind is FactKind.CLOSED and f.ticket is not None][-CLOSED_MAX:]
+    closed = await store.trades(states=frozenset({State.CLOSED}), tickets=ended, limit=CLOSED_MAX) if ended else None
+    return _Stored(loaded=loaded, facts=facts, closed=closed.trades if closed else ())
+
+
+async def _intents(
+    broker: Broker, store: Store, stored: _Stored, snapshot: Snapshot, deals: Sequence[Deal]
+) -> Sequence[Intent]:
+    """Read the intents of trades that something happened to; all of them when a number is still not explained."""
+    tickets = {f.ticket for f in stored.facts if f.kind in ABOUT_INTENTS and f.ticket is not None}
+    tickets |= {t.ticket for t in stored.trades if t.members} | {i.ticket for i in stored.loaded.intents}
+    found = {i.number: i for i in stored.loaded.intents}
+    for ticket in sorted(tickets):
+        found |= {i.number: i for i in await store.intents(ticket=ticket)}
+    marked: Sequence[Deal | Position] = (*deals, *snapshot.positions.values())
+    numbers = {broker.number_in(one.magic, one.comment) for one in marked} - {None}
+    if not numbers <= found.keys():
+        found |= {i.number: i for i in await store.intents()}
+    return list(found.values())
+
+
+async def _instruments(broker: Broker, trades: Sequence[Trade]) -> Mapping[str, Instrument]:
+    found = {symbol: await broker.instrument(symbol) for symbol in sorted({t.symbol for t in trades})}
+    return {symbol: instrument for symbol, instrument in found.items() if instrument is not None}
+
+
+def _world(
+    broker: Broker,
+    asking: Asking,
+    snapshot: Snapshot,
+    deals: Sequence[Deal],
+    stored: _Stored,
+    intents: Sequence[Intent],
+    instruments: Mapping[str, Instrument],
+) -> World:
+    account = snapshot.account
+    ledger = Ledger(
+        account=(account.login, account.server),
+        margin_mode=account.margin_mode,
+        fifo_close=account.fifo_close,
+        positions=snapshot.positions,
+        deals=deals,
+        since_ms=asking.since_ms,
+        until_ms=snapshot.taken_ms,
+        instruments=instruments,
+        number_of=broker.number_in,
+    )
+    books = Books(
+        trades=stored.trades,
+        stored=stored.loaded.tickets,
+        intents=intents,
+        facts=stored.facts,
+        facts_since_ms=asking.since_ms,
+        controls=stored.loaded.controls,
+        mode=asking.mode,
+    )
+    return World(
+        ledger=ledger,
+        books=books,
+        settings=asking.settings,
+        looks=asking.looks() if asking.looks is not None else None,
+        stops_before=stops_of(stored.loaded.trades) if asking.stops_before is None else asking.stops_before,
+        outages=_away(stored.facts),
+    )
+
+
+def stops_of(trades: Sequence[Trade]) -> Mapping[int, float | None]:
+    """Return the stops that the store has, by position identifier."""
+    own = {trade.identifier: trade.stop for trade in trades}
+    return own | {member.identifier: member.stop for trade in trades for member in trade.members}
+
+
+def _away(facts: Sequence[Fact]) -> Sequence[Span]:
+    """Whatever came before the last recovery, dtms or the broker may have been away."""
+    recovered = [f.market_ms for f in facts if f.kind is FactKind.RECOVERED]
+    return (Span(0, recovered[-1]),) if recovered else ()
