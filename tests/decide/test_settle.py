@@ -81,7 +81,7 @@ def test_one_order_can_open_several_positions(kind: ActionKind, role: Role, coun
     """Both positions join the family, and they count as one hedge or re-add."""
     intent = late_intent(opening(kind), None)
     parts = [position(HEDGE, SIDE, "0.05"), position(READD, SIDE, "0.05")]
-    after = settle.opened(replace(trade(SIDE), closed_by_dtms=Decimal("0.2")), intent, parts)
+    after = settle.opened(replace(trade(SIDE), closed_by_dtms=Decimal("0.2")), intent, parts, Decimal("0.1"))
     assert [m.role for m in after.members] == [role, role]
     assert (after.machine.hedges, after.machine.readds) == counted
     assert after.closed_by_dtms == (Decimal("0.2") if role is Role.HEDGE else Decimal("0.1"))
@@ -100,7 +100,7 @@ def late_intent(action: Action, serving: Serves | None) -> Intent:
 
 
 def test_a_late_hedge_enters_hedged_at_the_deals_time() -> None:
-    after = settle.late(in_state(State.WARNING_L2), opening(ActionKind.OPEN_HEDGE), serves("hedged"), THEN)
+    after = settle.late(in_state(State.WARNING_L2), late_intent(opening(ActionKind.OPEN_HEDGE), serves("hedged")), THEN)
     assert after.machine.state is State.HEDGED
     assert after.machine.entered_ms == after.machine.flat_since_ms == THEN
 
@@ -108,7 +108,7 @@ def test_a_late_hedge_enters_hedged_at_the_deals_time() -> None:
 def test_a_late_answer_moves_nothing_when_the_state_was_left() -> None:
     """The trade that eased in between stays where it is, and what was opened is surplus."""
     moved = in_state(State.WARNING_L1)
-    assert settle.late(moved, opening(ActionKind.OPEN_HEDGE), serves("hedged"), THEN) == moved
+    assert settle.late(moved, late_intent(opening(ActionKind.OPEN_HEDGE), serves("hedged")), THEN) == moved
     assert settle.is_surplus(moved, late_intent(opening(ActionKind.OPEN_HEDGE), serves("hedged")))
     assert not settle.is_surplus(
         in_state(State.WARNING_L2), late_intent(opening(ActionKind.OPEN_HEDGE), serves("hedged"))
@@ -117,14 +117,16 @@ def test_a_late_answer_moves_nothing_when_the_state_was_left() -> None:
 
 
 def test_a_late_tightening_marks_its_visit() -> None:
-    after = settle.late(in_state(State.HEALTHY), moving(ActionKind.TIGHTEN), serves("warned"), THEN)
+    after = settle.late(in_state(State.HEALTHY), late_intent(moving(ActionKind.TIGHTEN), serves("warned")), THEN)
     assert after.machine.state is State.WARNING_L1
     assert Visit.TIGHTENED in after.machine.done
 
 
 def test_a_late_part_enters_with_breakeven_pending() -> None:
     """The row's second move was not made yet, so it waits for its price."""
-    after = settle.late(in_state(State.WARNING_L1), closing(ActionKind.CLOSE_PART, "0.2"), serves("worsened"), THEN)
+    after = settle.late(
+        in_state(State.WARNING_L1), late_intent(closing(ActionKind.CLOSE_PART, "0.2"), serves("worsened")), THEN
+    )
     assert after.machine.state is State.WARNING_L2
     assert after.machine.breakeven_pending
     assert Visit.HALVED in after.machine.done
@@ -132,7 +134,9 @@ def test_a_late_part_enters_with_breakeven_pending() -> None:
 
 def test_a_late_substitute_is_not_run_again() -> None:
     """The part that stood in for a hedge is done: the state stays, the visit is marked, and the flat timer runs."""
-    after = settle.late(in_state(State.WARNING_L2), closing(ActionKind.CLOSE_PART, "0.2"), serves("hedged"), THEN)
+    after = settle.late(
+        in_state(State.WARNING_L2), late_intent(closing(ActionKind.CLOSE_PART, "0.2"), serves("hedged")), THEN
+    )
     assert after.machine.state is State.WARNING_L2
     assert Visit.SUBSTITUTED in after.machine.done
     assert after.machine.flat_since_ms == THEN
@@ -143,5 +147,5 @@ def test_a_late_close_ends_the_trade_only_when_nothing_is_left(left: Literal["no
     after = in_state(State.HEDGED, volume=Decimal("0.4") if left == "own" else Decimal(0))
     if left == "hedge":
         after = after.with_member(member(position(HEDGE, SIDE.opposite, "0.2"), Role.HEDGE))
-    after = settle.late(after, closing(ActionKind.CLOSE, "0.4"), serves("given_up_hedged"), THEN)
+    after = settle.late(after, late_intent(closing(ActionKind.CLOSE, "0.4"), serves("given_up_hedged")), THEN)
     assert (after.machine.state is State.CLOSED) == (left == "nothing")

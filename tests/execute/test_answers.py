@@ -22,6 +22,7 @@ GIVEN_UP = next(w for w in SHIPPED if w.rules[-1] == "given_up_hedged" and w.sid
 RECOVERED = next(w for w in SHIPPED if w.recording == EUR and w.side is LONG)
 OFTEN = 10_000
 NOOP, REQUOTE, BUSY, BAD_STOPS, REJECT, NO_MONEY, NO_HEDGING = 10025, 10004, 10024, 10016, 10006, 10019, 10046
+BAD_PRICE, SWITCHED_OFF = 10015, 10027
 
 
 def test_every_request_finds_its_intent_committed() -> None:
@@ -63,7 +64,7 @@ def test_nothing_to_change_is_done() -> None:
     assert (first.state, first.retcode) == (IntentState.CONFIRMED, NOOP)
 
 
-@pytest.mark.parametrize(("retcode", "sends_a_check"), [(REQUOTE, 3), (BAD_STOPS, 2), (REJECT, 2)])
+@pytest.mark.parametrize(("retcode", "sends_a_check"), [(REQUOTE, 3), (BAD_PRICE, 2), (REJECT, 2)])
 def test_a_failure_is_counted_and_ends_with_a_person(retcode: int, sends_a_check: int) -> None:
     """The state stays; it is decided anew with new intents and back-off, five times, then a person is called."""
     refusing = Spoiling("S", retcode=retcode, times=OFTEN)
@@ -118,6 +119,75 @@ def test_waiting_is_not_counted() -> None:
     assert "warned" in [f.details["rule"] for f in played.transitions]
 
 
+def test_a_stop_that_the_broker_takes_for_too_near_is_set_farther_away_once() -> None:
+    """INVALID_STOPS, though the symbol's stops level was kept: twice as far, not looser than it was, and then taken."""
+    played, scene = play(HEDGED, Spoiling("S", retcode=BAD_STOPS, times=1))
+    first, second, *_ = [r for r in scene.terminal.sent if letter_of(r) == "S"]
+    assert HEDGED.stop > second["sl"] > first["sl"]
+    assert first["magic"] != second["magic"]
+    assert tuple(f.details["rule"] for f in played.transitions)[:2] == ("warned", "worsened")
+    assert Visit.TIGHTENED in played.trade.machine.done or played.trade.machine.state is State.CLOSED
+    check_invariants(played.books, HEDGED.spec)
+
+
+def test_where_no_nearer_stop_is_taken_a_part_is_closed_instead() -> None:
+    """INVALID_STOPS twice: the old stop stays, half is closed once in this visit, and the state moves."""
+    played, scene = play(HEDGED, Spoiling("S", retcode=BAD_STOPS, times=OFTEN), hours=0.7)
+    assert "".join(letter_of(r) for r in scene.terminal.sent).startswith("SSPH")
+    (warned,) = played.of_rule("warned")
+    assert "close_part: done" in str(warned.details["moves"])
+    refusal = next(f for f in played.facts if f.kind is FactKind.REFUSAL)
+    assert (refusal.details["rule"], refusal.details["alert"]) == ("invalid_stops", "ERROR")
+    assert played.trade.volume == Decimal("0.2")
+    assert len(played.books.stops_set(played.ticket, 2**62)) == 1
+    check_invariants(played.books, HEDGED.spec)
+
+
+def test_an_account_that_stands_still_is_told_once_and_waited_for() -> None:
+    """CLIENT_DISABLES_AT: one call for a person, one request a minute to find out, no state moved, nothing counted."""
+    refusing = Spoiling("S", retcode=SWITCHED_OFF, times=OFTEN)
+    seen: list[Any] = []
+
+    async def wait(scene: Scene) -> None:
+        while not refusing.spoiled:
+            await scene.on.play(0.5)
+        await scene.on.play(10)
+        seen.append(await scene.trade())
+        refusing.times = 0
+        await scene.on.play(3)
+
+    played, _ = play(HEDGED, refusing, during=wait, hours=0)
+    (trade,) = seen
+    assert (trade.machine.state, trade.retry.failures, trade.needs_attention) == (State.HEALTHY, 0, None)
+    assert 2 <= len(refusing.spoiled) <= 11
+    pages = [f for f in played.facts if f.kind is FactKind.NEEDS_ATTENTION]
+    assert [f.details["alert"] for f in pages] == ["CRITICAL"]
+    assert "warned" in [f.details["rule"] for f in played.transitions]
+    ends = [f for f in played.facts if f.kind is FactKind.RECOVERED and "requests are sent again" in f.summary]
+    assert len(ends) == 1
+
+
+def test_while_trading_is_switched_off_nothing_is_sent() -> None:
+    """The terminal's button is off: seen in its flags before anything goes out, and again when it is on."""
+    seen: list[tuple[int, State]] = []
+
+    async def switch(scene: Scene) -> None:
+        switches = scene.terminal.simulation.switches
+        switches.terminal_trade_allowed = False
+        while not await scene.on.store.facts(kinds=frozenset({FactKind.HELD.value})):
+            await scene.on.play(0.5)
+        await scene.on.play(4)
+        seen.append((len(scene.terminal.sent), (await scene.trade()).machine.state))
+        switches.terminal_trade_allowed = True
+        await scene.on.play(2)
+
+    played, scene = play(HEDGED, during=switch, hours=0)
+    assert seen == [(0, State.HEALTHY)]
+    assert scene.terminal.sent
+    assert "warned" in [f.details["rule"] for f in played.transitions]
+    assert [f.kind for f in played.facts].count(FactKind.NEEDS_ATTENTION) == 1
+
+
 @pytest.mark.parametrize("retcode", [NO_MONEY, NO_HEDGING])
 def test_a_refused_hedge_is_replaced_by_closing_a_part(retcode: int) -> None:
     """POLICY: never asked again in this visit; half of the rest is closed, the state stays, the flat timer runs."""
@@ -165,7 +235,7 @@ def test_an_ambiguous_answer_is_reconciled(retcode: int) -> None:
     check_invariants(played.books, HEDGED.spec)
 
 
-@pytest.mark.parametrize("retcode", [REJECT, 10045, 10017])
+@pytest.mark.parametrize("retcode", [REJECT, 10045, 10033])
 def test_closing_everything_is_retried_without_limit(retcode: int) -> None:
     """Whatever refuses it, and however often: a person is called, and the family is closed when it becomes possible."""
     refusing = Spoiling("C", retcode=retcode, times=OFTEN)

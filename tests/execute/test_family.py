@@ -119,7 +119,7 @@ def test_a_late_hedge_beside_a_closed_trade_is_closed() -> None:
 
 
 def test_a_re_add_that_comes_too_late_is_closed() -> None:
-    """The re-add was lost, the recovery failed meanwhile to be one by hand of the market: it is surplus, and closed."""
+    """Found not executed, decided anew and done; the first is filled minutes later all the same: it is closed again."""
     hidden: list[Request] = []
     late: list[Any] = []
 
@@ -133,16 +133,17 @@ def test_a_re_add_that_comes_too_late_is_closed() -> None:
     async def wait(scene: Scene) -> None:
         while not hidden:
             await scene.on.play(0.25)
-        await scene.on.play(7)  # a person was called, and the trade went on without it
+        await scene.on.play(4)
         assert (await scene.trade()).machine.state is State.HEALTHY
         tick = scene.terminal.symbol_info_tick(RECOVERED.symbol)
         late[0]({**hidden[0], "price": tick.ask})
         await scene.on.play(2)
 
     played, scene = play(RECOVERED, hold_back, during=wait, hours=0)
-    assert len(played.books.readds()) == 1
-    assert [p.ticket for p in scene.terminal.positions_get()] == [scene.ticket]
-    assert played.trade.members == ()
+    wanted, late_one = played.books.readds()
+    assert [p.ticket for p in scene.terminal.positions_get()] == [scene.ticket, wanted.position_id]
+    assert [m.ticket for m in played.trade.members] == [wanted.position_id]
+    assert played.books.closing(late_one.position_id)
     assert not played.trade.reduce_only
     assert played.trade.needs_attention is None
 

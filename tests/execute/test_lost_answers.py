@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import pytest
-from tests.execute.unsteady import Scene, Spoiling, letter_of, play
+from tests.execute.unsteady import Request, Scene, Spoiling, letter_of, play
 from tests.replay.judge import check_invariants
 from tests.replay.windows import BTC, EUR, LONG, SHIPPED, SHORT, Window
 
@@ -88,32 +88,76 @@ def test_a_late_hedge_counts_its_timer_from_the_deal() -> None:
     assert seen == [(State.HEDGED, deal.ms, deal.ms)]
 
 
+async def intent_of(scene: Scene, request: Request) -> Intent:
+    number = scene.on.broker.intent_of(request["magic"])
+    return next(i for i in await scene.on.store.intents() if i.number == number)
+
+
 @pytest.mark.parametrize("letter", ["H", "P", "R"])
-def test_what_never_shows_blocks_new_exposure_and_calls_a_person(letter: str) -> None:
-    """Not executed and not answered: it is not sent again; after ``escalate_s`` a person is called."""
+def test_what_was_not_executed_is_proven_so_and_decided_anew(letter: str) -> None:
+    """Two looks after the settle window agree that nothing of it is there; a minute after it was sent it goes out anew,
+    as another intent."""
     case = next(c for c in CASES if c.letter == letter)
     lost = Spoiling(letter, executes=False)
+    states: list[tuple[IntentState, bool]] = []
+
+    async def watch(scene: Scene) -> None:
+        while not lost.spoiled:
+            await scene.on.play(0.25)
+        for _ in range(16):
+            states.append(((await intent_of(scene, lost.spoiled[0])).state, (await scene.trade()).reduce_only))
+            await scene.on.play(0.25)
+
+    played, _ = play(case.window, lost, during=watch, hours=0.2)
+    assert states[0] == (IntentState.UNKNOWN, True)
+    assert states[-1] == (IntentState.NOT_EXECUTED, False)
+    intent = played.intents[lost.spoiled[0]["magic"]]
+    assert intent.sent_ms is not None
+    assert intent.resolved_ms is not None
+    assert 20_000 <= intent.resolved_ms - intent.sent_ms <= 90_000
+    anew = [i for i in of_kind(played.intents, case.kind) if i.number > intent.number]
+    assert anew
+    assert anew[0].created_ms - intent.sent_ms >= 60_000
+    told = [f for f in played.facts if f.kind is FactKind.INTENT and f.details["intent"] == intent.number]
+    assert told[-1].details["verdict"] == "not executed"
+    assert "two looks" in told[-1].summary
+    check_invariants(played.books, case.window.spec)
+
+
+@pytest.mark.parametrize("letter", ["H", "P", "R"])
+@pytest.mark.parametrize("executed", [False, True], ids=["not executed", "executed"])
+def test_what_nobody_can_tell_calls_a_person_and_is_still_looked_for(letter: str, executed: bool) -> None:
+    """While the history cannot be read: unknown, after ``escalate_s`` a person; never sent again; resolved when it can
+    be read at last."""
+    case = next(c for c in CASES if c.letter == letter)
+    lost = Spoiling(letter, executes=executed)
     after: list[tuple[IntentState, bool, str | None]] = []
 
     async def watch(scene: Scene) -> None:
         while not lost.spoiled:
-            await scene.on.play(0.5)
-        for minutes in (1.0, 5.0):
+            await scene.on.play(0.25)
+            scene.terminal.withholds = bool(lost.spoiled)
+        for minutes in (1.0, 6.0):
             await scene.on.play(minutes)
-            number = scene.on.broker.intent_of(lost.spoiled[0]["magic"])
-            intent = next(i for i in await scene.on.store.intents() if i.number == number)
-            trade = await scene.trade()
+            intent, trade = await intent_of(scene, lost.spoiled[0]), await scene.trade()
             after.append((intent.state, trade.reduce_only, trade.needs_attention))
-            assert letter == "P" or sum(letter_of(r) == letter for r in scene.terminal.sent) == 1
+        assert sum(r["magic"] == lost.spoiled[0]["magic"] for r in scene.terminal.sent) == 1
+        assert not [
+            r for r in scene.terminal.sent[scene.terminal.sent.index(lost.spoiled[0]) + 1 :] if letter_of(r) in "HPR"
+        ]
+        scene.terminal.withholds = False
+        await scene.on.play(2.0)
+        intent, trade = await intent_of(scene, lost.spoiled[0]), await scene.trade()
+        after.append((intent.state, trade.reduce_only, trade.needs_attention))
 
-    played, scene = play(case.window, lost, during=watch, hours=0.5)
-    (early, blocked, _), (late, still_blocked, attention) = after
+    played, _ = play(case.window, lost, during=watch, hours=0)
+    (early, blocked, _), (late, still_blocked, attention), (resolved, lifted, calmed) = after
     assert (early, blocked) == (IntentState.UNKNOWN, True)
     assert (late, still_blocked) == (IntentState.NEEDS_HUMAN, True)
-    assert attention
+    assert attention is not None
     assert "look at the terminal" in attention
-    risky = [r for r in scene.terminal.sent if letter_of(r) in "HR"]
-    assert len(risky) == sum(letter == one for one in "HR") + (1 if letter == "R" else 0)
+    assert resolved is (IntentState.CONFIRMED if executed else IntentState.NOT_EXECUTED)
+    assert (lifted, calmed) == (False, None)
     check_invariants(played.books, case.window.spec)
 
 

@@ -110,8 +110,7 @@ def test_a_crash_around_a_send_is_finished(letter: str, executed: bool, tmp_path
         if executed:
             assert state is IntentState.CONFIRMED
         else:
-            exposure = sending.action.kind.changes_exposure
-            assert state is (IntentState.NEEDS_HUMAN if exposure else IntentState.NOT_EXECUTED)
+            assert state is IntentState.NOT_EXECUTED
         played = await lives.end()
         assert sum(r["magic"] == cut[0] for r in lives.terminal.sent) == 1
         check_invariants(played.books, RECOVERED.spec)

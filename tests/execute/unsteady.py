@@ -40,6 +40,8 @@ class Unsteady:
         self.quote: Callable[[Any], Any] | None = None
         """Changes every quote that is asked for."""
         self.sent: list[Request] = []
+        self.withholds = False
+        """Whether the history cannot be read: None, and an error code."""
 
     def last_error(self) -> tuple[int, str]:
         return self._error or self._terminal.last_error()
@@ -67,6 +69,9 @@ class Unsteady:
 
         def call(*arguments: Any, **named: Any) -> Any:
             self._error = None
+            if self.withholds and name == "history_orders_get":
+                self._error = (-1, "made to fail")
+                return None
             return found(*arguments, **named)
 
         return call

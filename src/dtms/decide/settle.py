@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
+from dtms.decide.proof import Executed
 from dtms.decide.trade_state import TABLE, Move, Row, enter, mark, substituted
-from dtms.domain.actions import Action, ActionKind, ClosePosition, Intent, MoveStop, OpenPosition, Serves
+from dtms.domain.actions import Action, ActionKind, ClosePosition, Intent, MoveStop, OpenPosition
 from dtms.domain.position import Position
 from dtms.domain.prices import ZERO
 from dtms.domain.trade import Machine, Member, Role, Trade
@@ -14,37 +15,75 @@ ROLE_OF = {ActionKind.OPEN_HEDGE: Role.HEDGE, ActionKind.READD: Role.READD}
 ROW_BY_RULE: dict[str, Row] = {row.rule: row for row in TABLE}
 
 
+def adopted(trade: Trade, intent: Intent, verdict: Executed) -> Trade:
+    """Return the trade after an intent that turned out to be executed, before any transition."""
+    action = intent.action
+    match action:
+        case MoveStop():
+            trade = stop_moved(trade, action)
+        case ClosePosition():
+            trade = closed(trade, action, verdict.volume)
+        case OpenPosition():
+            trade = opened(trade, intent, verdict.positions, verdict.volume, merged=verdict.merged)
+    return acted(trade, action.kind, verdict.at_ms)
+
+
+def acted(trade: Trade, kind: ActionKind, at_ms: int) -> Trade:
+    """Remember when a kind of action was last done."""
+    return replace(trade, acted_ms={**trade.acted_ms, kind.value: max(at_ms, trade.acted_ms.get(kind.value, 0))})
+
+
 def stop_moved(trade: Trade, action: MoveStop) -> Trade:
     """Record a stop that the broker confirmed."""
-    if action.position == trade.ticket:
+    if _is_own(trade, action.position):
         return replace(trade, stop=action.stop)
     return _with_members(trade, action.position, lambda m: replace(m, stop=action.stop))
 
 
 def closed(trade: Trade, action: ClosePosition, filled: Decimal) -> Trade:
     """Take closed lots off the position, and count them when DTMS may re-add them."""
-    counted = filled if action.kind is ActionKind.CLOSE_PART else ZERO
-    trade = replace(trade, closed_by_dtms=trade.closed_by_dtms + counted)
+    if action.kind is ActionKind.CLOSE_PART:
+        trade = _part_taken(trade, filled)
     left = max(ZERO, action.expected_volume - filled)  # not less once more when the broker's list came first
-    if action.position == trade.ticket:
+    if _is_own(trade, action.position):
         return replace(trade, volume=min(trade.volume, left))
     trade = _with_members(trade, action.position, lambda m: replace(m, volume=min(m.volume, left)))
     return replace(trade, members=tuple(m for m in trade.members if m.volume > ZERO))
 
 
-def opened(trade: Trade, intent: Intent, positions: Sequence[Position]) -> Trade:
-    """Take what an intent opened into the trade's family; one order can have made several positions."""
+def _part_taken(trade: Trade, filled: Decimal) -> Trade:
+    left = None if trade.part_left is None else max(ZERO, trade.part_left - filled)
+    return replace(trade, closed_by_dtms=trade.closed_by_dtms + filled, part_left=left or None)
+
+
+def _is_own(trade: Trade, ticket: int) -> bool:
+    """Answer whether a ticket is, or was, that of the trade's own position: a broker may replace it."""
+    return ticket in (trade.position, trade.ticket)
+
+
+def opened(
+    trade: Trade, intent: Intent, positions: Sequence[Position], volume: Decimal, *, merged: Decimal = ZERO
+) -> Trade:
+    """Take what an intent opened into the trade's family; one order can have made several positions, or none.
+
+    ``merged`` is the part of ``volume`` that a netting account added to the trade's own position.
+    """
     role = ROLE_OF[intent.action.kind]
     for position in positions:
         trade = trade.with_member(member_of(position, role, intent.number))
-    volume = sum((p.volume for p in positions), ZERO)
     if role is Role.HEDGE:
         return replace(trade, machine=replace(trade.machine, hedges=trade.machine.hedges + 1))
     return replace(
         trade,
+        volume=trade.volume + merged,
         machine=replace(trade.machine, readds=trade.machine.readds + 1),
         closed_by_dtms=max(ZERO, trade.closed_by_dtms - volume),
     )
+
+
+def surplus(trade: Trade, verdict: Executed) -> Trade:
+    """Mark what a late intent opened as not wanted: it is to be closed, whatever crashes before that."""
+    return replace(trade, surplus=trade.surplus | {p.ticket for p in verdict.positions})
 
 
 def member_of(position: Position, role: Role, intent: int) -> Member:
@@ -66,26 +105,37 @@ def _with_members(trade: Trade, ticket: int, change: Callable[[Member], Member])
     return replace(trade, members=tuple(change(m) if m.ticket == ticket else m for m in trade.members))
 
 
-def late(trade: Trade, action: Action, serves: Serves | None, at_ms: int) -> Trade:
+def is_still_there(trade: Trade, intent: Intent) -> bool:
+    """Answer whether the trade is in the state that it left when the intent was made, without having left it since."""
+    serves, machine = intent.serves, trade.machine
+    return serves is not None and machine.state is serves.from_state and machine.entered_ms <= intent.created_ms
+
+
+def late(trade: Trade, intent: Intent, at_ms: int) -> Trade:
     """Make the transition that a late confirmation serves, if the trade is still in the state that it left.
 
     A row with further moves is entered all the same: the breakeven that it lacks stays pending. A close that leaves
-    positions open is not; the rest is decided anew.
+    positions open is not, nor a part of which some lots are left; the rest is decided anew.
     """
-    if serves is None or trade.machine.state is not serves.from_state:
+    if intent.serves is None or not is_still_there(trade, intent):
         return trade
-    row = ROW_BY_RULE[serves.rule]
-    everything_closed = trade.open_volume == ZERO and not trade.members
-    machine = _late_machine(trade.machine, row, action, at_ms, everything_closed=everything_closed)
-    return replace(trade, machine=machine)
+    row = ROW_BY_RULE[intent.serves.rule]
+    machine = _late_machine(trade, row, intent.action, at_ms)
+    return trade if machine is trade.machine else replace(trade, machine=machine, retry=None)
 
 
-def _late_machine(machine: Machine, row: Row, action: Action, at_ms: int, *, everything_closed: bool) -> Machine:
+def _late_machine(trade: Trade, row: Row, action: Action, at_ms: int) -> Machine:
+    machine = trade.machine
     if isinstance(action, ClosePosition) and action.kind is ActionKind.CLOSE_PART:
+        if trade.part_left is not None:
+            return machine
         if row.substitute:  # the substitute of a hedge: the state stays, and the flat timer runs
             return substituted(machine, at_ms)
-        return replace(enter(mark(machine, Move.CLOSE_PART), row, at_ms), breakeven_pending=True)
-    if row.moves in ((Move.CLOSE_ALL,), (Move.CLOSE_REST,)) and not everything_closed:
+        pending = Move.BREAKEVEN in row.moves
+        return replace(enter(mark(machine, Move.CLOSE_PART), row, at_ms), breakeven_pending=pending)
+    if row.moves in ((Move.CLOSE_ALL,), (Move.CLOSE_REST,)) and (trade.open_volume > ZERO or trade.members):
+        return machine
+    if row.moves == (Move.CLOSE_HEDGE,) and trade.hedges:
         return machine
     if isinstance(action, MoveStop) and row.moves[-1].value != action.kind.value:
         return machine
@@ -93,6 +143,8 @@ def _late_machine(machine: Machine, row: Row, action: Action, at_ms: int, *, eve
 
 
 def is_surplus(trade: Trade, intent: Intent) -> bool:
-    """Answer whether what a late intent opened is no longer wanted."""
-    adds = isinstance(intent.action, OpenPosition)
-    return adds and (intent.serves is None or trade.machine.state is not intent.serves.from_state)
+    """Answer whether what a late intent opened is no longer wanted: its state was left, or another took its place."""
+    if not isinstance(intent.action, OpenPosition):
+        return False
+    is_second = intent.action.kind is ActionKind.OPEN_HEDGE and any(m.intent != intent.number for m in trade.hedges)
+    return is_second or not is_still_there(trade, intent)

@@ -1,9 +1,16 @@
-"""The engine's right to act: the lease named ``engine``, renewed while working, its token announced to the gateway."""
+"""The engine's right to act: the lease named ``engine``, renewed while working, its token announced to the gateway.
+
+What the engine writes of trades and intents is fenced as well: ``Fenced`` puts the lease into every such unit, so that
+a process which lost it writes nothing, however late it notices.
+"""
+
+from dataclasses import replace
+from typing import Any
 
 from dtms.domain.errors import Misconfigured, PermissionGone
 from dtms.ports.broker import Broker, Fence
 from dtms.ports.clock import Clock
-from dtms.ports.store import Lease, Store
+from dtms.ports.store import Authority, Lease, Store, Unit
 
 ENGINE = "engine"
 LEASE_S = 15.0
@@ -74,3 +81,34 @@ class EngineLease:
         if self._lease is not None:
             await self._store.release(self._lease)
         self._lease = self._fence = None
+
+
+class Fenced:
+    """A store whose commits of trades, intents and rails carry the engine's authority; all else goes straight through.
+
+    What a person sets (the halt, a mode) and facts alone need none: they must be kept whoever holds the lease.
+    """
+
+    def __init__(self, store: Store, lease: EngineLease) -> None:
+        self._store = store
+        self._lease = lease
+
+    async def commit(self, unit: Unit) -> Any:
+        """Commit a unit under the engine's lease.
+
+        Raises:
+            PermissionGone: when the lease is not held; nothing was written.
+        """
+        if unit.authority is None and (unit.trades or unit.create or unit.intents or unit.rails is not None):
+            unit = replace(unit, authority=self._authority())
+        return await self._store.commit(unit)
+
+    def _authority(self) -> Authority:
+        lease = self._lease.lease
+        if lease is None:
+            raise PermissionGone("the engine's lease is not held")
+        return Authority(key=lease.key, holder=lease.holder, token=lease.token)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+

@@ -89,6 +89,8 @@ class Cycle:
         for move in (moves := self._left(watch.trade, due.row)):
             after = self._entering(due, endings) if move is moves[-1] else _marking
             told = await self._moves.make(watch, symbol, move, due, after)
+            if told.ending is Ending.NOT_POSSIBLE and move is Move.CLOSE_PART:
+                watch.trade = replace(watch.trade, part_left=None)
             if told.ending is Ending.NOT_POSSIBLE and due.row.substitute:
                 return await self._substitute(watch, symbol, due, told)
             if told.ending in (Ending.FAILED, Ending.UNKNOWN):
@@ -114,6 +116,8 @@ class Cycle:
             trade, _ = _marking(move, trade, outcome)
             if move in CLOSES and (due.row.way is Way.END or is_open(trade, move)):
                 return trade, ()  # an end is entered with its figures, and nothing while a part is still open
+            if _is_begun(move, trade):
+                return trade, ()
             told = [*endings, f"{move.value}: {outcome.ending.value}"]
             return self._entered(trade, due, told, outcome.price)
 
@@ -123,6 +127,8 @@ class Cycle:
         before, now = trade.machine, self._desk.clock.market_ms()
         machine = trade_state.enter(before, due.row, now)
         trade = replace(trade, machine=machine, retry=None)
+        if machine.state in (State.HEALTHY, State.CLOSED):
+            trade = replace(trade, part_left=None)  # what is left of a part belongs to the visit that ended
         if machine.state is State.CLOSED:
             reason = trade.close_reason or due.reason
             trade = replace(trade, closed_ms=trade.closed_ms or now, close_reason=reason)
@@ -200,5 +206,9 @@ def _ended(move: Move, told: Told) -> str:
 
 
 def _marking(move: Move, trade: Trade, _: Outcome) -> tuple[Trade, Sequence[Fact]]:
-    """Remember a done move together with its outcome."""
-    return replace(trade, machine=trade_state.mark(trade.machine, move)), ()
+    """Remember a done move together with its outcome; a part of which some lots are left is not done."""
+    return (trade if _is_begun(move, trade) else replace(trade, machine=trade_state.mark(trade.machine, move))), ()
+
+
+def _is_begun(move: Move, trade: Trade) -> bool:
+    return move is Move.CLOSE_PART and trade.part_left is not None

@@ -6,7 +6,7 @@ from dtms.decide.guards import RailState
 from dtms.domain.errors import DtmsError
 from dtms.domain.facts import Json
 from dtms.domain.trade import Mode, Trade
-from dtms.execute.authority import EngineLease
+from dtms.execute.authority import EngineLease, Fenced
 from dtms.execute.book import Book
 from dtms.execute.cycle import Cycle
 from dtms.execute.desk import Desk
@@ -55,12 +55,13 @@ class Engine:
         journal, self.book = Journal(clock), Book()
         sources = options.sources or OnlyReleases(options.releases)
         lease = EngineLease(store, broker, clock, options.holder)
+        kept: Store = Fenced(store, lease)
         desk = Desk(
             broker=broker,
-            store=store,
+            store=kept,
             clock=clock,
             executor=Executor(
-                broker=broker, store=store, clock=clock, lease=lease, journal=journal, settings=settings.intents
+                broker=broker, store=kept, clock=clock, lease=lease, journal=journal, settings=settings.intents
             ),
             journal=journal,
             settings=settings,
@@ -68,7 +69,7 @@ class Engine:
             sources=sources,
             mode=options.mode,
         )
-        feeds = Feeds(broker=broker, store=store, clock=clock, journal=journal, book=self.book, sources=sources)
+        feeds = Feeds(broker=broker, store=kept, clock=clock, journal=journal, book=self.book, sources=sources)
         moves, presence = Moves(desk), Presence(desk, self.book)
         cycle = Cycle(desk, moves)
         self._registrar = registrar = Registrar(desk, self.book, feeds)

@@ -4,40 +4,34 @@
 permission and intent committed → sent → answer classed → read back → outcome, trade and facts committed
 ```
 
-What is not known stays UNKNOWN: nothing here sends a request twice.
+What is not known stays UNKNOWN: nothing here sends a request twice. An intent is known to its watch from before its
+commit until its outcome is committed, so whatever ends the work in between (a failed store, a cancelled request) leaves
+it among the open ones, where it is looked for. Beside an open request that changes exposure no other one is sent; nor
+is one like a request that was lately found not executed, for ``quarantine_s`` after that was sent: a terminal may
+still carry it out later than any terminal should.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 
 from dtms.decide import settle
-from dtms.domain.actions import (
-    Action,
-    ClosePosition,
-    Ending,
-    Intent,
-    IntentState,
-    MoveStop,
-    OpenPosition,
-    Outcome,
-    Serves,
-)
+from dtms.decide.recovery import is_fully_told
+from dtms.domain.actions import Action, ClosePosition, Ending, Intent, IntentState, Outcome, Serves
 from dtms.domain.errors import BrokerUnavailable, PermissionGone
 from dtms.domain.facts import Fact
 from dtms.domain.market import Instrument, Tick
-from dtms.domain.position import Position
-from dtms.domain.prices import ZERO, same_price
 from dtms.domain.snapshot import Snapshot
-from dtms.domain.trade import Trade
+from dtms.domain.trade import Owner, Trade
+from dtms.execute.answers import POSITION_CLOSED, outcome_of
 from dtms.execute.authority import ENGINE, EngineLease
+from dtms.execute.book import Watch
 from dtms.execute.journal import Journal
-from dtms.ports.broker import Answer, Broker, SendResult
+from dtms.execute.shown import identifier_of, is_shown, settled
+from dtms.ports.broker import Broker, SendResult
 from dtms.ports.clock import Clock
-from dtms.ports.store import Permission, Store, Unit
+from dtms.ports.store import Lease, Permission, Store, Unit
 from dtms.settings import IntentSettings
 
-POSITION_CLOSED = 10036
 NUMBERS_AT_ONCE = 64
 FENCE_REFUSALS = frozenset({"GATEWAY_FENCED", "GATEWAY_OTHER_INSTANCE"})
 """After these the token has to be announced anew."""
@@ -46,11 +40,15 @@ After = Callable[[Trade, Outcome], tuple[Trade, Sequence[Fact]]]
 """What follows from a done action, committed with it: the trade after the transition, and the facts that tell it."""
 
 
+class Unsent(Exception):
+    """Why a request may not be sent now."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """One action to be carried out for a trade."""
+    """One action to be carried out for a watched trade; the caller holds its lock."""
 
-    trade: Trade
+    watch: Watch
     action: Action
     serves: Serves | None
     tick: Tick
@@ -58,16 +56,6 @@ class Order:
     after: After | None = None
     despite_halt: bool = False
     correlation_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Executed:
-    """How it ended, the trade as committed, and the newest look at the broker."""
-
-    outcome: Outcome
-    trade: Trade
-    intent: Intent | None
-    """As committed; None when nothing was sent."""
 
 
 class Executor:
@@ -93,28 +81,71 @@ class Executor:
         self.requests = 0
         """Requests sent since the caller last took the count."""
 
-    async def run(self, order: Order) -> Executed:
-        """Carry one action out; never raises for what the broker answers or leaves unanswered."""
+    @property
+    def token(self) -> int | None:
+        """The fencing token under which this process sends; None while it may not."""
+        return None if self._lease.lease is None else self._lease.lease.token
+
+    async def run(self, order: Order) -> Outcome:
+        """Carry one action out and believe what was committed of it.
+
+        Never raises for what the broker answers or leaves unanswered.
+
+        Raises:
+            PermissionGone: when this process may write nothing any more.
+            StoreFailed: when the intent or its outcome could not be kept; the intent stays known as open.
+        """
         try:
+            await self._require_sole(order)
             fence = await self._lease.fence()
             intent = await self._commit_intent(order)
-        except (PermissionGone, BrokerUnavailable) as error:
-            outcome = Outcome(ending=Ending.FAILED, reason=str(error), wait=True)
-            return Executed(outcome=outcome, trade=order.trade, intent=None)
+        except (Unsent, BrokerUnavailable) as error:
+            return Outcome(ending=Ending.FAILED, reason=str(error), wait=True)
+        except PermissionGone as error:
+            if not await self._lease.renew():
+                raise
+            return Outcome(ending=Ending.FAILED, reason=str(error), wait=True)
         self.requests += 1
         result = await self._broker.send(order.action, number=intent.number, fence=fence, tick=order.tick)
         if result.name in FENCE_REFUSALS:
             self._lease.forget_fence()
-        outcome = outcome_of(result, order.action)
-        return await self._confirm(order, replace(intent, sent_ms=self._clock.market_ms()), result, outcome)
+        sent = _answered(intent, result, self._clock.market_ms())
+        order.watch.open_intents[intent.number] = sent
+        return await self._confirm(order, sent, result)
+
+    # --- before --------------------------------------------------------------------------------------------------
+
+    async def _require_sole(self, order: Order) -> None:
+        """See to it, by the store, that no other request that changes exposure is open, or was just given up.
+
+        Raises:
+            Unsent: with what stands in the way.
+        """
+        kind, watch = order.action.kind, order.watch
+        if not kind.changes_exposure:
+            return
+        stored = [i for i in await self._store.intents(ticket=watch.ticket) if i.action.kind.changes_exposure]
+        for intent in stored:
+            if intent.state.is_open:
+                watch.open_intents.setdefault(intent.number, intent)
+        if unresolved := next((i for i in watch.open_intents.values() if i.action.kind.changes_exposure), None):
+            told = f"{unresolved.action.kind.value} (intent {unresolved.number})"
+            raise Unsent(f"nobody can say yet whether {told} was executed")
+        for intent in stored:
+            if intent.action.kind is kind and intent.state is IntentState.NOT_EXECUTED and self._is_recent(intent):
+                raise Unsent(f"intent {intent.number} was not executed, and could still be for a while")
+
+    def _is_recent(self, intent: Intent) -> bool:
+        age_ms = self._clock.market_ms() - (intent.sent_ms or intent.created_ms)
+        return 0 <= age_ms < self.settings.quarantine_s * 1000
 
     async def _commit_intent(self, order: Order) -> Intent:
-        lease = self._lease.lease
+        lease, watch = self._lease.lease, order.watch
         if lease is None:
             raise PermissionGone("the engine's lease is not held")
         intent = Intent(
             number=await self._next_number(),
-            ticket=order.trade.ticket,
+            ticket=watch.ticket,
             action=order.action,
             serves=order.serves,
             state=IntentState.SENDING,
@@ -122,15 +153,14 @@ class Executor:
             created_ms=self._clock.market_ms(),
             correlation_id=order.correlation_id,
         )
-        permission = Permission(
-            key=ENGINE,
-            holder=lease.holder,
-            token=lease.token,
-            ticket=order.trade.ticket,
-            states=frozenset({order.trade.machine.state}),
-            despite_halt=order.despite_halt,
-        )
-        await self._store.commit(Unit(intents=(intent,), permission=permission))
+        watch.open_intents[intent.number] = intent  # before the commit: one that is cut off may be in the store
+        try:
+            await self._store.commit(
+                Unit(trades=(watch.trade,), intents=(intent,), permission=_permission(order, lease))
+            )
+        except PermissionGone:
+            watch.open_intents.pop(intent.number)
+            raise
         return intent
 
     async def _next_number(self) -> int:
@@ -138,102 +168,76 @@ class Executor:
             self._numbers = list(await self._store.next_intent_numbers(NUMBERS_AT_ONCE))
         return self._numbers.pop(0)
 
-    async def _confirm(self, order: Order, intent: Intent, result: SendResult, outcome: Outcome) -> Executed:
+    # --- after ---------------------------------------------------------------------------------------------------
+
+    async def _confirm(self, order: Order, intent: Intent, result: SendResult) -> Outcome:
         """Read back what the broker says it did; what does not show up stays unknown."""
+        watch, outcome = order.watch, outcome_of(result, order.action)
         snapshot: Snapshot | None = None
         if outcome.ending is Ending.DONE:
-            snapshot, shown = await self._read_back(order, intent)
-            if not shown:
-                outcome = replace(
-                    outcome, ending=Ending.UNKNOWN, reason="accepted, but not to be seen at the broker yet"
-                )
-        trade = self._settled(order, intent, outcome, snapshot)
+            snapshot = await self._read_back(order, intent)
+            if snapshot is None:
+                told = "accepted, but not to be seen at the broker yet"
+                outcome = replace(outcome, ending=Ending.UNKNOWN, reason=told)
+        trade, facts = self._concluded(order, intent, outcome, snapshot)
+        intent = _concluded(intent, outcome, self._clock.market_ms())
+        await self._store.commit(Unit(trades=(trade,), intents=(intent,), facts=facts))
+        watch.trade = trade
+        if intent.state.is_open:
+            watch.open_intents[intent.number] = intent
+        else:
+            watch.open_intents.pop(intent.number, None)
+        self._journal.tell(facts)
+        return replace(outcome, intent=intent.number)
+
+    def _concluded(
+        self, order: Order, intent: Intent, outcome: Outcome, snapshot: Snapshot | None
+    ) -> tuple[Trade, list[Fact]]:
+        """Return the trade after what happened, and what is told of it."""
+        trade, kind = order.watch.trade, order.action.kind
+        if outcome.ending is Ending.UNKNOWN and kind.changes_exposure:
+            trade = replace(trade, reduce_only=True)
+        if snapshot is not None:
+            trade = settled(trade, intent, snapshot, self._broker.number_in)
+            trade = settle.acted(trade, kind, self._clock.market_ms())
         facts: list[Fact] = [self._journal.action(trade, intent, outcome)]
-        if outcome.ending is Ending.DONE and order.after is not None:
+        if snapshot is not None and order.after is not None:
             trade, more = order.after(trade, outcome)
             facts += more
-        if outcome.ending is Ending.UNKNOWN and order.action.kind.changes_exposure:
-            trade = replace(trade, reduce_only=True)
-        intent = _resolved(intent, result, outcome, self._clock)
-        await self._store.commit(Unit(trades=(trade,), intents=(intent,), facts=facts))
-        self._journal.tell(facts)
-        return Executed(outcome=replace(outcome, intent=intent.number), trade=trade, intent=intent)
+        return trade, facts
 
-    async def _read_back(self, order: Order, intent: Intent) -> tuple[Snapshot | None, bool]:
-        snapshot = None
+    async def _read_back(self, order: Order, intent: Intent) -> Snapshot | None:
+        """Look until what was done is to be seen; None when it is not."""
         for attempt in range(self.settings.read_back_tries):
             if attempt:
                 await self._clock.sleep_machine(self.settings.read_back_wait_s)
             try:
-                snapshot = await self._broker.snapshot([order.trade.symbol])
+                snapshot = await self._broker.snapshot([order.watch.trade.symbol])
+                shown = is_shown(order.watch.trade, intent, snapshot, order.instrument, self._broker.number_in)
+                if shown and await self._is_told(order, intent):
+                    return snapshot
             except BrokerUnavailable:
                 continue
-            if is_shown(order.action, snapshot, self._broker.magic_of(intent.number), order.instrument):
-                return snapshot, True
-        return snapshot, False
+        return None
 
-    def _settled(self, order: Order, intent: Intent, outcome: Outcome, snapshot: Snapshot | None) -> Trade:
-        if outcome.ending is not Ending.DONE or snapshot is None:
-            return order.trade
-        magic = self._broker.magic_of(intent.number)
-        return settled(order.trade, intent, snapshot.positions.values(), magic)
-
-
-def settled(trade: Trade, intent: Intent, positions: Iterable[Position], magic: int) -> Trade:
-    """Return the trade after an executed intent, by what the broker now shows."""
-    action = intent.action
-    match action:
-        case MoveStop():
-            return settle.stop_moved(trade, action)
-        case ClosePosition():
-            left = next((p.volume for p in positions if p.ticket == action.position), ZERO)
-            return settle.closed(trade, action, action.expected_volume - left)
-        case OpenPosition():
-            return settle.opened(trade, intent, [p for p in positions if p.magic == magic])
+    async def _is_told(self, order: Order, intent: Intent) -> bool:
+        """A position that is said to be closed already must have the deals that closed it."""
+        if intent.retcode != POSITION_CLOSED or not isinstance(order.action, ClosePosition):
+            return True
+        identifier = identifier_of(order.watch.trade, order.action.position)
+        return is_fully_told(await self._broker.deals(position=identifier))
 
 
-def is_shown(action: Action, snapshot: Snapshot, magic: int, instrument: Instrument) -> bool:
-    """Answer whether the broker shows what was asked for."""
-    match action:
-        case MoveStop():
-            position = snapshot.positions.get(action.position)
-            return position is not None and same_price(position.stop, action.stop, instrument)
-        case ClosePosition():
-            position = snapshot.positions.get(action.position)
-            if position is None:  # what must be left of a part has to be seen: a list without it is no evidence
-                return action.volume >= action.expected_volume
-            return position.volume < action.expected_volume
-        case OpenPosition():
-            return any(p.magic == magic for p in snapshot.positions.values())
-
-
-def outcome_of(result: SendResult, action: Action) -> Outcome:
-    """Class a broker's answer into one of the four endings."""
-    told = f"{result.retcode} {result.name}" + (f": {result.message}" if result.message else "")
-    if result.retcode == POSITION_CLOSED and isinstance(action, ClosePosition):
-        return _outcome(result, Ending.DONE, "closed already", action)
-    match result.answer:
-        case Answer.OK | Answer.NOOP:
-            return _outcome(result, Ending.DONE, "", action)
-        case Answer.POLICY:
-            return _outcome(result, Ending.NOT_POSSIBLE, told, action)
-        case Answer.AMBIG:
-            return _outcome(result, Ending.UNKNOWN, told, action)
-        case Answer.WAIT:
-            return replace(_outcome(result, Ending.FAILED, told, action), wait=True)
-        case Answer.PRICE:
-            return replace(_outcome(result, Ending.FAILED, told, action), again=2)
-        case Answer.FIX:
-            return replace(_outcome(result, Ending.FAILED, told, action), again=1)
-        case Answer.STATE:
-            return replace(_outcome(result, Ending.FAILED, told, action), again=0 if action.kind.adds_risk else 1)
-
-
-def _outcome(result: SendResult, ending: Ending, reason: str, action: Action) -> Outcome:
-    position = action.position if not isinstance(action, OpenPosition) else result.order
-    volume: Decimal | None = result.volume
-    return Outcome(
-        ending=ending, reason=reason, retcode=result.retcode, price=result.price, volume=volume, position=position
+def _permission(order: Order, lease: Lease) -> Permission:
+    trade = order.watch.trade
+    return Permission(
+        key=ENGINE,
+        holder=lease.holder,
+        token=lease.token,
+        ticket=trade.ticket,
+        states=frozenset({trade.machine.state}),
+        despite_halt=order.despite_halt,
+        owners=None if trade.alongside else frozenset({Owner.DTMS}),
     )
 
 
@@ -245,16 +249,21 @@ _STATE_OF = {
 }
 
 
-def _resolved(intent: Intent, result: SendResult, outcome: Outcome, clock: Clock) -> Intent:
-    state = _STATE_OF[outcome.ending]
+def _answered(intent: Intent, result: SendResult, now_ms: int) -> Intent:
+    """Return the intent with what the broker answered; its outcome is not concluded yet."""
     return replace(
         intent,
-        state=state,
-        resolved_ms=None if state.is_open else clock.market_ms(),
+        sent_ms=now_ms,
         retcode=result.retcode,
-        message=outcome.reason or result.message,
+        message=result.message,
         order=result.order,
         deal=result.deal,
         filled=result.volume,
         price=result.price,
     )
+
+
+def _concluded(intent: Intent, outcome: Outcome, now_ms: int) -> Intent:
+    state = _STATE_OF[outcome.ending]
+    resolved_ms = None if state.is_open else now_ms
+    return replace(intent, state=state, resolved_ms=resolved_ms, message=outcome.reason or intent.message)

@@ -4,22 +4,26 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
-from dtms.decide.defence import Impossible, Plan, Planned, Sight, closed_members, family_sight_positions, plan
-from dtms.decide.guards import GuardInput, is_spread_spike, refuse_risk
-from dtms.decide.trade_state import Due, Move
-from dtms.domain.actions import Action, ClosePosition, Ending, MoveStop, Outcome, Serves
+from dtms.decide.defence import Impossible, Plan, Planned, Sight, closed_members, plan
+from dtms.decide.trade_state import Due, Move, is_spent, mark
+from dtms.domain.actions import Action, ActionKind, ClosePosition, Ending, MoveStop, OpenPosition, Outcome, Serves
 from dtms.domain.errors import BrokerUnavailable
 from dtms.domain.facts import Fact, FactKind
+from dtms.domain.market import Instrument, Tick
 from dtms.domain.prices import ZERO
 from dtms.domain.snapshot import Snapshot
-from dtms.domain.trade import Trade
+from dtms.domain.trade import Retry, Trade
+from dtms.execute.answers import INVALID_STOPS
 from dtms.execute.book import SymbolWatch, Watch
 from dtms.execute.desk import Desk, Told
-from dtms.execute.executor import After, Order
+from dtms.execute.retries import next_try_ms
+from dtms.execute.sending import NOTHING_SERVED, Sending, Serving
 from dtms.ports.store import Unit
 
 TRIES_AT_ONCE = 3
-MARKET_CLOSED = 10018
+LOOK_SOON_MS = 1_000
+FARTHER = 2.0
+"""A stop that the broker takes for too near is set as many times as far away, once."""
 CLOSES = frozenset({Move.CLOSE_HEDGE, Move.CLOSE_ALL, Move.CLOSE_REST})
 """Moves that are done when nothing is left of what they close; whatever refuses them, they are not given up."""
 NEEDS_ATR = frozenset({Move.TIGHTEN, Move.OPEN_HEDGE})
@@ -32,6 +36,13 @@ class Moves:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+        self._sending = Sending(desk)
+        self._holding = self._sending.holding
+
+    @property
+    def standstill(self) -> str | None:
+        """Why nothing can be done on the account at all, or None."""
+        return self._holding.standstill.reason
 
     async def make(
         self,
@@ -42,36 +53,37 @@ class Moves:
         after: AfterMove | None,
     ) -> Told:
         """Plan a move on a fresh look and carry its actions out, deciding anew where the price ran away."""
-        told = Told(Ending.FAILED, "no quote", wait=True)
+        told, farther = Told(Ending.FAILED, "no quote", wait=True), 0.0
         for tried in range(TRIES_AT_ONCE):
-            sight, planned = await self._planned(watch, symbol, move)
+            sight, planned = await self._planned(watch, symbol, move, farther)
             if sight is None or isinstance(planned, Told):
                 return planned if isinstance(planned, Told) else told
             if isinstance(planned, Impossible):
                 told = await self._impossible(watch, move, planned)
                 return Told(Ending.FAILED, told.reason, wait=True) if move in CLOSES else told
-            if planned.pending:
-                watch.trade = replace(watch.trade, machine=replace(watch.trade.machine, breakeven_pending=True))
             if not planned.actions:
-                if move in CLOSES and is_open(watch.trade, move):
-                    return _not_listed(watch)
-                return Told(Ending.DONE, planned.note)
-            if move is Move.CLOSE_PART and watch.part_left is None:
-                watch.part_left = _closed_volume(planned)
-            outcome = await self._carry_out(watch, symbol, sight, planned, move, due, after)
+                if farther and not planned.pending:
+                    return await self._stand_in(watch, symbol, move, due, after)
+                return _nothing_to_send(watch, move, planned)
+            if move is Move.CLOSE_PART and watch.trade.part_left is None:
+                watch.trade = replace(watch.trade, part_left=_part(planned))
+            outcome = await self._sending.carry_out(watch, symbol, sight, planned, _serving(watch, move, due, after))
             told = told_of(outcome, move)
-            if told.ending in (Ending.DONE, Ending.NOT_POSSIBLE):
-                watch.part_left = None
-            if told.ending is Ending.DONE and move in CLOSES and is_open(watch.trade, move):
-                told = Told(Ending.FAILED, "filled in part, and some of it is still open")
+            if told.ending is Ending.DONE and (rest := _rest(watch.trade, move)):
+                told = Told(Ending.FAILED, rest, wait=move is Move.CLOSE_PART)
                 continue
+            if outcome.retcode == INVALID_STOPS and farther and move not in CLOSES:
+                return await self._stand_in(watch, symbol, move, due, after)
             if tried >= outcome.again:
                 break
+            farther = _farther(sight.tick, planned.actions) if outcome.retcode == INVALID_STOPS else 0.0
             self._desk.broker.forget(watch.trade.symbol)
         return told
 
-    async def _planned(self, watch: Watch, symbol: SymbolWatch, move: Move) -> tuple[Sight | None, Planned | Told]:
-        """Look, size, and ask the rails."""
+    async def _planned(
+        self, watch: Watch, symbol: SymbolWatch, move: Move, farther: float
+    ) -> tuple[Sight | None, Planned | Told]:
+        """Look, size, and ask what may hold it back; no stop within ``farther``, a price difference."""
         try:
             snapshot = await self._desk.broker.snapshot([watch.trade.symbol])
             instrument = await self._desk.broker.instrument(watch.trade.symbol)
@@ -86,14 +98,14 @@ class Moves:
             return None, Told(Ending.FAILED, f"no sound quote or view of {watch.trade.symbol}", wait=True)
         if sight.own is None and watch.trade.volume > ZERO:  # one list without it is no evidence that it is gone
             return None, _not_listed(watch)
+        sight = replace(sight, instrument=_keeping_away(sight.instrument, farther))
         planned = plan(move, sight)
-        if (
-            isinstance(planned, Plan)
-            and planned.actions
-            and (held := self._held(sight, symbol, watch, planned.actions, move))
-        ):
-            return sight, held
-        return sight, planned
+        if isinstance(planned, Impossible):
+            return sight, planned
+        if planned.pending:
+            watch.trade = replace(watch.trade, machine=replace(watch.trade.machine, breakeven_pending=True))
+        held = await self._holding.held(sight, symbol, watch, planned.actions, move) if planned.actions else None
+        return sight, held or planned
 
     async def _read_costs(self, watch: Watch) -> None:
         """Learn what the position has cost so far, once."""
@@ -101,113 +113,24 @@ class Moves:
             deals = await self._desk.broker.deals(position=watch.trade.identifier)
             watch.cost_money = sum(d.commission + d.fee for d in deals)
 
-    def _held(
-        self, sight: Sight, symbol: SymbolWatch, watch: Watch, actions: Sequence[Action], move: Move
-    ) -> Impossible | Told | None:
-        """What stops a sized move: the kill switch, a rail for what adds risk, a spike for a stop near the market."""
-        if self._desk.halted:
-            return Told(Ending.FAILED, "halted by the kill switch", wait=True)
-        if not self._desk.acts(watch):
-            return Told(Ending.FAILED, f"mode is {self._desk.mode_of(watch.trade)}", wait=True)
-        kinds = {a.kind for a in actions if a.kind.changes_exposure}
-        if any(i.action.kind in kinds for i in watch.open_intents.values()):
-            return Impossible("unresolved_intent", "nobody can say yet whether an earlier one was executed")
-        if move.adds_risk:
-            refusal = refuse_risk(self._guard_input(sight, symbol, watch, move))
-            return Impossible(refusal.rail, refusal.reason) if refusal else None
-        if is_spread_spike(sight.tick, symbol.bars.median_spread(), self._desk.settings.rails):
-            price, reach = sight.tick.closing(sight.trade.side), sight.clearance * 1.000001
-            if any(isinstance(a, MoveStop) and abs(price - a.stop) <= reach for a in actions):
-                return Told(
-                    Ending.FAILED,
-                    f"spread spike {sight.tick.spread:.6g}: the spread itself would hit the stop",
-                    wait=True,
-                )
-        return None
-
-    def _guard_input(self, sight: Sight, symbol: SymbolWatch, watch: Watch, move: Move) -> GuardInput:
-        return GuardInput(
-            trade=sight.trade,
-            tick=sight.tick,
-            now_ms=self._desk.clock.market_ms(),
-            median_spread=symbol.bars.median_spread(),
-            stale=symbol.stale,
-            rails=self._desk.rails,
-            releases=self._desk.releases,
-            last_same_action_ms=watch.last_action_ms.get(move.value),
-            settings=self._desk.settings.rails,
-        )
-
     def sight(self, watch: Watch, symbol: SymbolWatch, snapshot: Snapshot) -> Sight | None:
         """Gather what sizing sees; None without a sound quote."""
-        tick = snapshot.ticks.get(watch.trade.symbol)
-        if tick is None or not tick.is_sound:
-            return None
-        own, readds, hedges = family_sight_positions(watch.trade, dict(snapshot.positions))
-        unresolved = any(i.action.kind.changes_exposure for i in watch.open_intents.values())
-        return Sight(
-            trade=replace(watch.trade, reduce_only=watch.trade.reduce_only or unresolved),
-            own=own,
-            readds=readds,
-            hedges=hedges,
-            tick=tick,
-            instrument=symbol.instrument,
-            account=snapshot.account,
-            atr_m15=symbol.view.atr_m15 if symbol.view is not None else float("nan"),
-            part_left=watch.part_left,
-            protection=self._desk.settings.protection,
-            rails=self._desk.settings.rails,
-            cost_money=(watch.cost_money or 0.0) + (own.swap if own else 0.0),
-            learned=self._desk.learned,
-            symbol_order=self._desk.closing_order(snapshot, watch.trade.symbol),
-        )
+        return self._sending.sight(watch, symbol, snapshot)
 
-    async def _carry_out(
-        self,
-        watch: Watch,
-        symbol: SymbolWatch,
-        sight: Sight,
-        planned: Plan,
-        move: Move,
-        due: Due | None,
-        after: AfterMove | None,
-    ) -> Outcome:
-        serves = (
-            None
-            if due is None
-            else Serves(rule=due.row.rule, from_state=watch.trade.machine.state, to_state=due.row.to)
-        )
-        outcome = Outcome(ending=Ending.DONE, reason="")
-        for action in planned.actions:
-            last = action is planned.actions[-1]
-            order = Order(
-                trade=watch.trade,
-                action=action,
-                serves=serves,
-                tick=sight.tick,
-                instrument=sight.instrument,
-                after=None if after is None or not last else _bind(after, move),
-            )
-            before = watch.trade.open_volume
-            executed = await self._desk.executor.run(order)
-            watch.trade, outcome = executed.trade, executed.outcome
-            if watch.part_left is not None and outcome.ending is Ending.DONE:
-                watch.part_left -= before - watch.trade.open_volume
-            if outcome.ending is Ending.UNKNOWN and executed.intent is not None:
-                watch.open_intents[executed.intent.number] = executed.intent
-            await self._note(watch, action, outcome)
-            if outcome.retcode == MARKET_CLOSED:
-                symbol.bars.note_closed(self._desk.clock.market_ms())
-            if outcome.ending is not Ending.DONE:
-                break
-        return outcome
-
-    async def _note(self, watch: Watch, action: Action, outcome: Outcome) -> None:
-        if outcome.ending is Ending.DONE:
-            self._desk.actions += 1
-            watch.last_action_ms[action.kind.value] = self._desk.clock.market_ms()
-        if outcome.retcode is not None:
-            await self._desk.learn(outcome.retcode, action)
+    async def _stand_in(
+        self, watch: Watch, symbol: SymbolWatch, move: Move, due: Due | None, after: AfterMove | None
+    ) -> Told:
+        """The broker takes no tighter stop: it stays where it is, and a part is closed, once per visit."""
+        why = f"{move.value}: the broker refuses every stop nearer than the live one ({INVALID_STOPS})"
+        details = {"action": move.value, "rule": "invalid_stops", "reason": why, "alert": "ERROR"}
+        fact = self._desk.journal.fact(FactKind.REFUSAL, why, trade=watch.trade, details={**details})
+        await self._desk.store.commit(Unit(facts=(fact,)))
+        if move is not Move.TIGHTEN or due is None or is_spent(watch.trade.machine, Move.CLOSE_PART):
+            return Told(Ending.NOT_POSSIBLE, why)
+        told = await self.make(watch, symbol, Move.CLOSE_PART, due, after)
+        if told.ending is Ending.DONE:
+            return Told(Ending.DONE, f"{why}; a part was closed instead")
+        return replace(told, reason=f"{why}; close_part: {told.reason}")
 
     async def _impossible(self, watch: Watch, move: Move, why: Impossible) -> Told:
         if move in CLOSES and watch.noted.get("refusal") == why.reason:
@@ -222,9 +145,14 @@ class Moves:
         await self._desk.store.commit(Unit(facts=(fact,)))
         return Told(Ending.NOT_POSSIBLE, why.reason)
 
+    # --- outside the table's rows --------------------------------------------------------------------------------
+
     async def pending_breakeven(self, watch: Watch, symbol: SymbolWatch) -> None:
         """Make the breakeven move that waited for the price."""
+        if self._is_patient(watch, ActionKind.BREAKEVEN):
+            return
         told = await self.make(watch, symbol, Move.BREAKEVEN, None, None)
+        await self._remember(watch, ActionKind.BREAKEVEN, told)
         if told.ending in (Ending.DONE, Ending.NOT_POSSIBLE) and "waits until" not in told.reason:
             trade = replace(watch.trade, machine=replace(watch.trade.machine, breakeven_pending=False))
             await self._desk.commit(watch, trade, [])
@@ -249,8 +177,69 @@ class Moves:
                 watch.noted["protect"] = planned.reason
                 return await self._impossible(watch, Move.TIGHTEN, planned)
             return Told(Ending.NOT_POSSIBLE, planned.reason)
-        outcome = await self._carry_out(watch, symbol, sight, planned, Move.TIGHTEN, None, None)
-        return told_of(outcome, Move.TIGHTEN)
+        if not planned.actions:
+            return Told(Ending.DONE, planned.note)
+        kind = planned.actions[0].kind
+        if self._is_patient(watch, kind):
+            return Told(Ending.FAILED, "it failed a moment ago", wait=True)
+        if (reason := await self._holding.waits(sight, watch)) is not None:
+            return Told(Ending.FAILED, reason, wait=True)
+        outcome = await self._sending.carry_out(watch, symbol, sight, planned, NOTHING_SERVED)
+        told = told_of(outcome, Move.TIGHTEN)
+        await self._remember(watch, kind, told)
+        return told
+
+    def _is_patient(self, watch: Watch, kind: ActionKind) -> bool:
+        """Answer whether a kind of action failed so lately that it is not tried yet, or is still unresolved."""
+        retry = watch.patience.get(kind.value)
+        waits = retry is not None and self._desk.clock.market_ms() < retry.not_before_ms
+        return waits or any(i.action.kind is kind for i in watch.open_intents.values())
+
+    async def _remember(self, watch: Watch, kind: ActionKind, told: Told) -> None:
+        """Back off after a failure, without end; a person is called when there were too many in a row."""
+        if told.ending is Ending.DONE:
+            watch.patience.pop(kind.value, None)
+            return
+        before = watch.patience.get(kind.value, Retry(move=kind.value, failures=0, not_before_ms=0))
+        failures, settings = before.failures + (not told.wait), self._desk.settings.protection
+        steps = max(failures, before.waits + 1)
+        until = next_try_ms(watch.trade, steps, self._desk.clock.market_ms(), settings)
+        watch.patience[kind.value] = replace(before, failures=failures, waits=before.waits + 1, not_before_ms=until)
+        if failures == settings.failures_max and failures > before.failures:
+            trade = replace(watch.trade, needs_attention=f"{kind.value} failed {failures} times: {told.reason}")
+            fact = self._desk.journal.fact(FactKind.NEEDS_ATTENTION, trade.needs_attention or "", trade=trade)
+            await self._desk.commit(watch, trade, [fact])
+
+
+def _nothing_to_send(watch: Watch, move: Move, planned: Plan) -> Told:
+    """A move without an action is done, unless what it closes is open and was left out of the list."""
+    if move in CLOSES and is_open(watch.trade, move):
+        return _not_listed(watch)
+    if move is Move.CLOSE_PART:  # what is left of it is less than can be closed
+        trade = watch.trade
+        watch.trade = replace(trade, part_left=None, machine=mark(trade.machine, Move.CLOSE_PART))
+    return Told(Ending.DONE, planned.note)
+
+
+def _rest(trade: Trade, move: Move) -> str | None:
+    """Tell that a close was filled in part, and there is more to close of it."""
+    if move in CLOSES and is_open(trade, move):
+        return "filled in part, and some of it is still open"
+    if move is Move.CLOSE_PART and trade.part_left is not None:
+        return f"filled in part, and {trade.part_left} lots of it are left"
+    return None
+
+
+def _keeping_away(instrument: Instrument, distance: float) -> Instrument:
+    """Return the instrument with a stops level of at least a distance."""
+    points = max(instrument.stops_level_points, int(distance / instrument.point))
+    return replace(instrument, stops_level_points=points)
+
+
+def _farther(tick: Tick, actions: Sequence[Action]) -> float:
+    """Return how far a stop has to be, after those of these actions were too near."""
+    tried = [abs(tick.closing(a.side) - a.stop) for a in actions if isinstance(a, MoveStop | OpenPosition)]
+    return FARTHER * max(tried, default=0.0)
 
 
 def _not_listed(watch: Watch) -> Told:
@@ -264,14 +253,16 @@ def is_open(trade: Trade, move: Move) -> bool:
     return bool(trade.hedges) if move is Move.CLOSE_HEDGE else trade.volume > ZERO or bool(trade.members)
 
 
-def _closed_volume(planned: Plan) -> Decimal | None:
-    """Return the lots of a part that takes several positions."""
-    volumes = [a.volume for a in planned.actions if isinstance(a, ClosePosition)]
-    return sum(volumes, ZERO) if len(volumes) > 1 else None
+def _part(planned: Plan) -> Decimal:
+    """Return the lots of a part, whichever positions they are taken from."""
+    return sum((a.volume for a in planned.actions if isinstance(a, ClosePosition)), ZERO)
 
 
-def _bind(after: AfterMove, move: Move) -> After:
-    return lambda trade, outcome: after(move, trade, outcome)
+def _serving(watch: Watch, move: Move, due: Due | None, after: AfterMove | None) -> Serving:
+    """Say which transition a move's actions serve, and what is committed with the last of them."""
+    state = watch.trade.machine.state
+    serves = None if due is None else Serves(rule=due.row.rule, from_state=state, to_state=due.row.to)
+    return Serving(serves, None if after is None else lambda trade, outcome: after(move, trade, outcome))
 
 
 def told_of(outcome: Outcome, move: Move) -> Told:

@@ -10,8 +10,23 @@ from dtms.domain.facts import Fact, FactKind
 from dtms.domain.trade import Retry, Trade
 from dtms.execute.book import Watch
 from dtms.execute.desk import Desk, Told
+from dtms.settings import ProtectionSettings
 
 BACKOFF_MAX_S = 60.0
+JITTER = 0.25
+_SPREAD = 2_654_435_761
+"""A large odd number: multiples of it by ticket and step scatter over 32 bits, the same in every run."""
+
+
+def next_try_ms(trade: Trade, steps: int, now_ms: int, settings: ProtectionSettings) -> int:
+    """Return when a trade's move may be tried anew after ``steps`` failures or waits in a row.
+
+    The wait doubles with each step, and is longer by up to a quarter, so that trades refused together do not come
+    back together.
+    """
+    wait_s = min(BACKOFF_MAX_S, settings.failure_backoff_s * 2 ** max(0, min(steps, 16) - 1))
+    scattered = (trade.ticket + steps) * _SPREAD % 2**32 / 2**32
+    return now_ms + int(wait_s * (1 + JITTER * scattered) * 1000)
 
 
 class Retries:
@@ -37,22 +52,28 @@ class Retries:
 
     async def count(self, watch: Watch, row: Row, told: Told) -> None:
         """Count a failure of a row and say when it is decided anew; waiting and the unknown are not counted."""
-        retry = watch.trade.retry
-        before = retry.failures if retry is not None and retry.move == row.rule else 0
-        counted = not told.wait and told.ending is Ending.FAILED
-        failures = before + 1 if counted else before
-        settings = self._desk.settings.protection
-        wait_s = min(BACKOFF_MAX_S, settings.failure_backoff_s * 2 ** max(0, failures - 1))
-        not_before = self._desk.clock.market_ms() + int(wait_s * 1000)
-        trade = replace(watch.trade, retry=Retry(move=row.rule, failures=failures, not_before_ms=not_before))
-        facts: list[Fact] = []
-        if counted and failures >= settings.failures_max and trade.needs_attention is None:
-            trade = replace(trade, needs_attention=f"{row.rule} failed {failures} times: {told.reason}")
+        before = watch.trade.retry
+        if before is None or before.move != row.rule:
+            before = Retry(move=row.rule, failures=0, not_before_ms=0)
+        retry = self._next(watch.trade, before, told)
+        trade, facts = replace(watch.trade, retry=retry), list[Fact]()
+        given_up = retry.failures >= self._desk.settings.protection.failures_max
+        if retry.failures > before.failures and given_up and trade.needs_attention is None:
+            trade = replace(trade, needs_attention=f"{row.rule} failed {retry.failures} times: {told.reason}")
             facts.append(self._desk.journal.fact(FactKind.NEEDS_ATTENTION, trade.needs_attention or "", trade=trade))
         if watch.noted.get("retry") != told.reason:
             watch.noted["retry"] = told.reason
             facts.append(self._held_fact(trade, row, told))
         await self._desk.commit(watch, trade, facts)
+
+    def _next(self, trade: Trade, before: Retry, told: Told) -> Retry:
+        now, settings = self._desk.clock.market_ms(), self._desk.settings.protection
+        if told.ending is Ending.FAILED and not told.wait:
+            failures = before.failures + 1
+            until = next_try_ms(trade, failures, now, settings)
+            return replace(before, failures=failures, waits=0, not_before_ms=until)
+        waits = before.waits + 1
+        return replace(before, waits=waits, not_before_ms=next_try_ms(trade, waits, now, settings))
 
     def _held_fact(self, trade: Trade, row: Row, told: Told) -> Fact:
         waiting = "waits" if told.wait else told.ending.value
@@ -73,7 +94,6 @@ class Retries:
         if due(others) is not None:
             return
         watch.noted.pop("retry", None)
-        watch.part_left = None
         given_up = retry.failures >= self._desk.settings.protection.failures_max
         attention = None if given_up else watch.trade.needs_attention
         trade = replace(watch.trade, retry=None, needs_attention=attention, close_reason=None)
