@@ -5,7 +5,7 @@ walk, seeded by symbol and time alone, bent through four knots: open, the nearer
 Minutes inside longer bars are cut from the same path, so every timeframe agrees with the recorded bar.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,13 +52,23 @@ class Bars:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TickBlock:
-    """A stretch of ticks (UTC ms, points), and the minutes they make; `first` is each minute's first tick."""
+    """A stretch of ticks (UTC ms, points), and the minutes they make; `first` is each minute's first tick.
+
+    `bids` and `asks` are the lowest and the highest of the stretch.
+    """
 
     ms: Int64s
     bid: Int64s
     ask: Int64s
     minutes: Bars
     first: Int64s
+    bids: tuple[int, int] = field(init=False)
+    asks: tuple[int, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        for name, prices in (("bids", self.bid), ("asks", self.ask)):
+            reach = (int(prices.min()), int(prices.max())) if len(prices) else (0, 0)
+            object.__setattr__(self, name, reach)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,6 +60,8 @@ def searched(watch: Watch, feed: Feed, upto_ms: int) -> Watch:
 
 def first_outside(block: TickBlock, start: int, stop: int, band: Band) -> int | None:
     """Give the time of the first tick outside the band."""
+    if _holds(band, block):
+        return None
     bid, ask = block.bid[start:stop], block.ask[start:stop]
     outside: NDArray[np.bool_] = np.zeros(stop - start, dtype=np.bool_)
     if band.bid_floor > NOWHERE_LOW:
@@ -72,3 +74,9 @@ def first_outside(block: TickBlock, start: int, stop: int, band: Band) -> int | 
         outside |= ask >= band.ask_ceiling
     at = int(outside.argmax())
     return int(block.ms[start + at]) if outside[at] else None
+
+
+def _holds(band: Band, block: TickBlock) -> bool:
+    """Tell whether a whole stretch stays inside the band."""
+    bids = band.bid_floor < block.bids[0] and block.bids[1] < band.bid_ceiling
+    return bids and band.ask_floor < block.asks[0] and block.asks[1] < band.ask_ceiling
