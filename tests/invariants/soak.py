@@ -41,12 +41,8 @@ from dtms.execute.engine import Engine, EngineOptions
 from dtms.ports.store import Unit
 from dtms.replay import MAGIC_PREFIX, Stage
 from dtms.terminal.gateway import Gateway
-from dtms.terminal.simulated.faults_kinds import (
-    LOST_CODES,
-    REQUOTE_RETCODES,
-    UNCLEAR_RETCODES,
-    FaultKind,
-)
+from dtms.terminal.simulated.faults_kinds import FaultKind
+from dtms.terminal.simulated.faults_names import LOST_CODES, REQUOTE_RETCODES, UNCLEAR_RETCODES
 
 STEP_S = 30.0
 JUDGED_EVERY = 8
@@ -169,7 +165,7 @@ def plan_of(seed: int) -> Plan:
     crashes = sorted((_crash(dice, length) for _ in range(dice.choice((0, 0, 1, 1, 2, 3)))), key=lambda c: c.at_min)
     disk = [
         DiskFault(
-            at_min=dice.uniform(0, length * 0.8),
+            at_min=dice.uniform(0, length * 0.5),
             written=dice.random() < 0.5,
             of=dice.choice(("any", "intent", "outcome", "outcome")),
         )
@@ -237,7 +233,7 @@ class Result:
 
     plan: Plan
     violations: dict[str, Violation] = field(default_factory=dict)
-    troubles: list[str] = field(default_factory=list)
+    troubles: Counter[str] = field(default_factory=Counter)
     """What went wrong in the program itself: cycles and loops that failed, starts that did not succeed."""
     fired: Counter[str] = field(default_factory=Counter)
     endings: Counter[str] = field(default_factory=Counter)
@@ -252,7 +248,7 @@ class Result:
 
     def told(self) -> str:
         found = [f"  VIOLATION {v}" for v in self.violations.values()]
-        return "\n".join([self.plan.told(), *found, *(f"  TROUBLE {t}" for t in self.troubles)])
+        return "\n".join([self.plan.told(), *found, *(f"  TROUBLE {n} × {t}" for t, n in self.troubles.items())])
 
 
 class BadDisk:
@@ -347,7 +343,7 @@ class Life:
     async def _keep_alive(self) -> None:
         """Start the process again that gave up, as whoever supervises it does."""
         if not self._cut and not self.lives.on.engine.monitoring().alive:
-            self.result.troubles.append(f"monitoring ended: {self.lives.on.engine.monitoring().last_outcome}")
+            self.result.troubles[f"monitoring ended: {self.lives.on.engine.monitoring().last_outcome}"] += 1
             await self._next_process(0.5)
 
     def _away(self, from_ms: int) -> None:
@@ -390,7 +386,7 @@ class Life:
                 await self.lives.die()
                 await self.lives.on.clock.sleep_market(10)
         else:
-            self.result.troubles.append("no start succeeded")
+            self.result.troubles["no start succeeded"] += 1
         self._away(from_ms)
         self._was_ready = True
 
@@ -414,7 +410,7 @@ class Life:
             if self.now_ms - self.calm_ms >= CONVERGED_MIN * MINUTE_MS:
                 await self.judge()
         if not self.lives.on.engine.health().ready:
-            self.result.troubles.append(f"not ready after the calm: {self.lives.on.engine.health().reasons}")
+            self.result.troubles[f"not ready after the calm: {self.lives.on.engine.health().reasons}"] += 1
 
     async def judge(self) -> None:
         """Judge what is so now."""
@@ -451,7 +447,7 @@ class Life:
     async def _collected(self, simulation: Any) -> Result:
         facts = await self.lives.on.store.facts(limit=1_000_000)
         result = self.result
-        result.troubles += [f"{f.kind}: {f.summary}" for f in facts if _is_trouble(f)]
+        result.troubles.update(f"{f.kind}: {f.summary}" for f in facts if _is_trouble(f))
         result.fired.update({str(kind): count for kind, count in simulation.faults.fired.items()})
         result.fired["commit"] += self.disk.fired
         result.retcodes.update(n.retcode for n in simulation.ledger.requests)
@@ -478,7 +474,7 @@ def soak(plan: Plan) -> Result:
             return run_virtual(main(Path(folder)))
         except Exception:  # noqa: BLE001 - whatever escapes is what the search is for
             result = Result(plan=plan)
-            result.troubles.append(traceback.format_exc(limit=-6))
+            result.troubles[traceback.format_exc(limit=-6)] += 1
             return result
 
 
