@@ -10,7 +10,7 @@ from tests.adapters_mt5.faulty import Answering, Faulty, altered
 from dtms.domain.actions import ActionKind, OpenPosition
 from dtms.domain.errors import BrokerUnavailable, OutcomeUnknown, WrongAccount
 from dtms.domain.market import Filling, Side, Timeframe
-from dtms.domain.position import Position
+from dtms.domain.position import OrderState, Position
 from dtms.ports.broker import Answer, BarRequest
 from dtms.terminal.simulated.api import SimulatedTerminal
 from dtms.terminal.simulated.constants import MT5
@@ -152,7 +152,7 @@ class TestWrongAccount:
             bench.faulty.faults["account_info"] = altered(own, login=999), 1
             before = requests_in_ledger(bench)
             result = await desk.broker.send(closed(position), number=50, fence=fence, tick=tick)
-            assert (result.answer, result.sent, result.name) == (Answer.POLICY, False, "GATEWAY_WRONG_ACCOUNT")
+            assert (result.answer, result.sent, result.name) == (Answer.WAIT, False, "GATEWAY_WRONG_ACCOUNT")
             assert requests_in_ledger(bench) == before
             for look in (
                 desk.broker.snapshot([]),
@@ -289,6 +289,61 @@ class TestSending:
         bench(story)
 
 
+class TestEvidence:
+    def test_all_of_the_symbol_is_listed_with_what_carries_the_number(self, bench: FaultyBench) -> None:
+        async def story(desk: Desk) -> None:
+            mine, other = await desk.open(), await desk.open(Side.SHORT)
+            look = await desk.broker.evidence(1, EURUSD, desk.clock.market_ms())
+            assert {p.ticket for p in look.positions} == {mine.ticket, other.ticket}
+            assert [desk.broker.number_in(d.magic, d.comment) for d in look.deals] == [1, 2]
+            assert [(o.state, o.filled) for o in look.past_orders] == [(OrderState.FILLED, mine.volume)] * 2
+            assert look.begun_ms <= desk.clock.market_ms()
+            elsewhere = await desk.broker.evidence(1, "BTCUSDc", desk.clock.market_ms())
+            assert [p.ticket for p in elsewhere.positions] == [mine.ticket]
+
+        bench(story)
+
+    def test_a_number_is_read_from_the_magic_first_and_else_from_the_comment(self, bench: FaultyBench) -> None:
+        async def story(desk: Desk) -> None:
+            position = await desk.open()
+            assert desk.broker.number_in(position.magic, "") == desk.number
+            assert desk.broker.number_in(0, position.comment) == desk.number
+            assert desk.broker.number_in(0, f"[{position.comment}") is None
+            assert desk.broker.number_in(777, "EA 1.2") is None
+
+        bench(story)
+
+    @pytest.mark.parametrize("name", ["positions_get", "orders_get", "history_orders_get", "history_deals_get"])
+    def test_a_look_without_one_of_its_parts_is_no_look(self, bench: FaultyBench, name: str) -> None:
+        async def story(desk: Desk) -> None:
+            await desk.broker.connect()
+            bench.faulty.faults[name] = None, IPC_TIMEOUT
+            with pytest.raises(BrokerUnavailable):
+                await desk.broker.evidence(1, EURUSD, desk.clock.market_ms())
+
+        bench(story)
+
+    def test_a_terminal_that_is_cut_off_in_the_middle_proves_nothing(self, bench: FaultyBench) -> None:
+        """Connected when the look begins and not when it ends: the empty lists in between are not believed."""
+
+        async def story(desk: Desk) -> None:
+            await desk.open()
+            assert bench.terminal is not None
+            whole = bench.terminal.positions_get
+
+            def cut_off(*arguments: Any, **named: Any) -> Any:
+                assert bench.terminal is not None
+                bench.terminal.simulation.switches.connected = False
+                whole(*arguments, **named)
+                return ()
+
+            bench.faulty.positions_get = cut_off  # type: ignore[attr-defined]
+            with pytest.raises(BrokerUnavailable):
+                await desk.broker.evidence(1, EURUSD, desk.clock.market_ms())
+
+        bench(story)
+
+
 class TestLine:
     """What a lost line means depends on whether the request can have gone out."""
 
@@ -361,6 +416,47 @@ class TestFillings:
             assert {note.request["magic"] for note in notes} == {desk.broker.magic_of(desk.number)}
             assert [note.request["type_filling"] for note in notes] == ([0] if mask == 1 else [0, 1])
             assert len((await desk.broker.snapshot([])).positions) == 1
+
+        bench(story)
+
+    def test_the_filling_that_was_taken_is_asked_for_first_the_next_time(self) -> None:
+        bench = FaultyBench(description=changed(described(), filling_mask=2))
+
+        async def story(desk: Desk) -> None:
+            await desk.broker.connect()
+            assert bench.terminal is not None
+            told = bench.terminal.symbol_info(EURUSD)
+            assert told is not None
+            bench.faulty.faults["symbol_info"] = altered(told, filling_mode=0), 1
+            for _ in range(2):
+                assert (await desk.send(await desk.opening())).answer is Answer.OK
+            notes = bench.terminal.simulation.ledger.requests
+            assert [note.request["type_filling"] for note in notes] == [0, 1, 1]
+
+        bench(story)
+
+    def test_a_broker_that_refuses_comments_gets_none_and_the_order_is_found_all_the_same(
+        self, bench: FaultyBench
+    ) -> None:
+        async def story(desk: Desk) -> None:
+            await desk.broker.connect()
+            assert bench.terminal is not None
+            send, refused = bench.terminal.order_send, []
+
+            def refusing(request: Mapping[str, Any]) -> Any:
+                if "comment" in request:
+                    refused.append(request)
+                    bench.faulty._error = (-2, 'Invalid "comment" argument')
+                    return None
+                return send(dict(request))
+
+            bench.faulty.order_send = refusing  # type: ignore[attr-defined]
+            for _ in range(2):
+                assert (await desk.send(await desk.opening())).answer is Answer.OK
+            assert len(refused) == 1
+            magic = desk.broker.magic_of(desk.number)
+            positions, *_ = await desk.broker.find_by_magic(magic, 0)
+            assert [position.comment for position in positions] == [""]
 
         bench(story)
 

@@ -10,10 +10,11 @@ from dtms.adapters import mt5_read, retcodes
 from dtms.adapters.links import Link
 from dtms.adapters.mt5_answers import result_of, translate
 from dtms.adapters.mt5_requests import Numbering, deal_requests, mark_of, stop_request
+from dtms.adapters.mt5_sending import DealSender
 from dtms.adapters.mt5_symbols import KeptInstruments
 from dtms.adapters.server_time import ServerTime
 from dtms.domain.account import Account
-from dtms.domain.actions import Action, MoveStop
+from dtms.domain.actions import Action, ClosePosition, MoveStop
 from dtms.domain.errors import BrokerUnavailable, OutcomeUnknown, PermissionGone, WrongAccount
 from dtms.domain.market import Bars, FlowBars, Instrument, Tick
 from dtms.domain.position import Deal, Order, Position
@@ -62,6 +63,7 @@ class Mt5Broker:
         self._server = expected_server
         self._settings = settings or Mt5Settings()
         self._instruments = KeptInstruments(self._settings.instrument_age_s_max * 1000)
+        self._deals = DealSender(self._send_once)
         self._is_connected = False
         self._knows_offset = False
         self.server_time = ServerTime()
@@ -293,18 +295,10 @@ class Mt5Broker:
             return result_of(retcodes.UNREACHABLE, str(away))
         if instrument is None:
             return result_of(retcodes.NO_SYMBOL, f"the broker has no symbol {action.symbol}")
-        deviation_points = self._settings.deviation_points
-        first, *others = deal_requests(
-            action, magic=magic, instrument=instrument, tick=tick, deviation_points=deviation_points
+        requests = deal_requests(
+            action, magic=magic, instrument=instrument, tick=tick, deviation_points=self._settings.deviation_points
         )
-        result = await self._send_once(first, fence)
-        for other in others:
-            # The one code after which the same intent may go out again: the broker says for certain that it did not
-            # take the order, and what was wrong is the filling alone.
-            if result.retcode != retcodes.INVALID_FILL:
-                break
-            result = await self._send_once(other, fence)
-        return result
+        return await self._deals.send(requests, fence, is_close=isinstance(action, ClosePosition))
 
     async def _send_once(self, request: dict[str, Any], fence: Fence) -> SendResult:
         sealed = {"key": fence.key, "token": fence.token, "instance": fence.instance}

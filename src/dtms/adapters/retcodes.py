@@ -10,6 +10,7 @@ from dtms.ports.broker import Answer
 from dtms.terminal.protocol import Refusal
 
 INVALID_FILL = 10030
+INVALID_PARAMS = -2
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ RETCODES: Mapping[int, Meaning] = {
 
 ERRORS: Mapping[int, Meaning] = {
     -1: Meaning("RES_E_FAIL", Answer.AMBIG),
-    -2: Meaning("RES_E_INVALID_PARAMS", Answer.FIX, sent=False),
+    INVALID_PARAMS: Meaning("RES_E_INVALID_PARAMS", Answer.FIX, sent=False),
     -3: Meaning("RES_E_NO_MEMORY", Answer.POLICY, sent=False),
     -4: Meaning("RES_E_NOT_FOUND", Answer.AMBIG),
     -5: Meaning("RES_E_INVALID_VERSION", Answer.POLICY, sent=False),
@@ -85,7 +86,7 @@ ERRORS: Mapping[int, Meaning] = {
 REFUSALS: Mapping[Refusal, Meaning] = {
     Refusal.UNKNOWN_CALL: Meaning("GATEWAY_UNKNOWN_CALL", Answer.FIX, sent=False),
     Refusal.BAD_REQUEST: Meaning("GATEWAY_BAD_REQUEST", Answer.FIX, sent=False),
-    Refusal.ACCOUNT: Meaning("GATEWAY_WRONG_ACCOUNT", Answer.POLICY, sent=False),
+    Refusal.ACCOUNT: Meaning("GATEWAY_WRONG_ACCOUNT", Answer.WAIT, sent=False),  # it says nothing of ours
     Refusal.DISCONNECTED: Meaning("GATEWAY_DISCONNECTED", Answer.WAIT, sent=False),
     Refusal.FENCED: Meaning("GATEWAY_FENCED", Answer.STATE, sent=False),
     Refusal.OTHER_INSTANCE: Meaning("GATEWAY_OTHER_INSTANCE", Answer.STATE, sent=False),
