@@ -3,8 +3,6 @@
 ccxt is imported only when the configuration names an exchange. Nothing is ever sent but public questions.
 """
 
-import importlib
-import importlib.util
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +30,8 @@ MALFORMED: Final = (LookupError, TypeError, ValueError, AttributeError, Arithmet
 
 class Client(Protocol):
     """What is used of a ccxt exchange."""
+
+    last_http_response: str | None
 
     def fetch_trades(self, symbol: str, since: int | None = None, limit: int | None = None) -> list[dict[str, Any]]: ...
 
@@ -158,9 +158,25 @@ class ExchangePoller:
         for _ in range(PAGES_MAX):
             begun_ms = self._now_ms()
             asked_ms = flow.next_question(begun_ms)
-            page = read_trades(self._client.fetch_trades(flow.market, asked_ms, PAGE_ROWS.get(self.exchange)))
+            page = ask_trades(self._client, flow.market, asked_ms, PAGE_ROWS.get(self.exchange))
             if self._stopping.is_set() or not flow.take(page, asked_ms=asked_ms, begun_ms=begun_ms):
                 return
+
+
+def ask_trades(client: Client, market: str, since_ms: int, limit: int | None) -> list[ExchangeTrade]:
+    """Ask for a page of trades.
+
+    Raises:
+        ValueError: for an answer without trades that is not an answer: a page of HTML reads as no trades.
+    """
+    rows = client.fetch_trades(market, since_ms, limit)
+    page = read_trades(rows)
+    if rows and not page:
+        raise ValueError(f"none of {len(rows)} trades could be read")
+    body = str(client.last_http_response or "").lstrip()
+    if not rows and not body.startswith(("[", "{")):
+        raise ValueError(f"an answer that is no list of trades: {body[:80]!r}")
+    return page
 
 
 def read_trades(rows: Iterable[Mapping[str, Any]]) -> list[ExchangeTrade]:
@@ -182,9 +198,11 @@ def load_ccxt(wanted_for: str) -> Any:
     Raises:
         Misconfigured: when it is not installed.
     """
-    if importlib.util.find_spec("ccxt") is None:
-        raise Misconfigured(f"{wanted_for} needs ccxt, which is not installed: pip install 'dtms[flow]'")
-    return importlib.import_module("ccxt")
+    try:
+        import ccxt  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise Misconfigured(f"{wanted_for} needs ccxt, which is not installed: pip install 'dtms[flow]'") from error
+    return ccxt
 
 
 def make_client(exchange: str, timeout_ms: int) -> Any:

@@ -46,7 +46,7 @@ class FlowSums:
     @property
     def ask_ms(self) -> int:
         """Return from when on to ask: from the last trade, so that the answer shows whether it connects."""
-        if self._last_ms is not None and self._last_ms > self.until_ms - WINDOW_MS:
+        if self._last_ms is not None and self._last_ms > self.until_ms - WINDOW_MS // 2:
             return self._last_ms - 1  # some exchanges answer only what is later than asked
         return self.until_ms
 
@@ -107,6 +107,8 @@ class FlowSums:
         if self.from_ms > now_ms - span_ms:
             known_min = max(0.0, (self.until_ms - self.from_ms) / 60_000)
             return f"{known_min:.0f} of {span_ms / 60_000:.0f} minutes known so far"
+        if not any(at > now_ms - span_ms for at in self._bars):
+            return f"no trade in {span_ms / 60_000:.0f} minutes"
         torn = sum(1 for at in self._torn if at > now_ms - span_ms - BAR_MS)
         return f"trades were missed in {torn} of the last {span_ms // BAR_MS} bars" if torn > TORN_MAX else None
 
