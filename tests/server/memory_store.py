@@ -131,6 +131,9 @@ class MemoryStore:
     async def acquire(self, key: str, holder: str, ttl_s: float) -> Lease | None:
         return None
 
+    async def lease(self, key: str) -> Lease | None:
+        return None
+
     async def renew(self, lease: Lease, ttl_s: float) -> Lease | None:
         return None
 

@@ -219,6 +219,10 @@ class Store(Protocol):
         """Take or re-take a lease with a higher token; None while another live holder has it."""
         ...
 
+    async def lease(self, key: str) -> Lease | None:
+        """Read who has a lease, and until when; None when it was given back or never held."""
+        ...
+
     async def renew(self, lease: Lease, ttl_s: float) -> Lease | None:
         """Extend a lease; None when it was lost."""
         ...

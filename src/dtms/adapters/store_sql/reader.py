@@ -9,14 +9,15 @@ from sqlalchemy import Connection, Engine, Select, func, or_, select, tuple_
 from sqlalchemy.exc import SQLAlchemyError
 
 from dtms.adapters.store_sql import rows
-from dtms.adapters.store_sql.schema import controls, evaluations, facts, intents, kept, rails, trades
-from dtms.adapters.store_sql.sqlite import ends_trust
+from dtms.adapters.store_sql.schema import controls, evaluations, facts, intents, kept, leases, rails, trades
+from dtms.adapters.store_sql.sqlite import DriverError, ends_trust
 from dtms.adapters.store_sql.trust import Trust
+from dtms.adapters.store_sql.verify import Found, Place, Scrubbed, verify_chain, verify_slice, verify_vital
 from dtms.domain.actions import Intent, IntentState
 from dtms.domain.errors import StoreDamaged, StoreFailed
 from dtms.domain.facts import Fact
 from dtms.domain.trade import State, Trade
-from dtms.ports.store import Controls, Evaluation, Kept, KeptKind, Loaded, Page
+from dtms.ports.store import Controls, Evaluation, Kept, KeptKind, Lease, Loaded, Page
 
 OPEN_STATES = tuple(state.value for state in IntentState if state.is_open)
 
@@ -126,6 +127,26 @@ class Reader:
             values = [rows.evaluation_of(row) for row in found]
         return values[::-1] if query.newest else values
 
+    def lease(self, key: str) -> Lease | None:
+        with self._reading() as connection:
+            found = connection.execute(select(leases).where(leases.c.key == key)).mappings().first()
+            if found is None or not rows.checked("leases", found)["holder"]:
+                return None
+        return Lease(key=key, holder=found["holder"], token=found["token"], expires_s=found["expires_s"])
+
+    def scrub(self, place: Place | None, limit: int) -> Scrubbed:
+        """Verify a slice; damage of what is acted on ends the trust in the store."""
+        with self._reading() as connection:
+            raw = connection.connection.driver_connection
+            found = verify_slice(raw, place, limit)
+            if any(table in rows.ACTED_ON for table, _ in found.damages):
+                verify_vital(raw)
+        return found
+
+    def verify_chain(self, ticket: int | None) -> Sequence[Found]:
+        with self._reading() as connection:
+            return verify_chain(connection.connection.driver_connection, ticket)
+
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
         """Read while the store may be believed, before as after."""
@@ -133,7 +154,7 @@ class Reader:
         try:
             with self.engine.connect() as connection:
                 yield connection
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, DriverError) as error:
             cause = getattr(error, "orig", None) or error
             if ends_trust(cause):
                 self.trust.lose(cause)

@@ -17,7 +17,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool, QueuePool, StaticPool
 
 from dtms.adapters.store_sql.files import make_private
-from dtms.domain.errors import Misconfigured, StoreFailed
+from dtms.domain.errors import Misconfigured, StoreDamaged, StoreFailed
 
 LIBRARY_MIN = (3, 51, 3)
 BUSY_TIMEOUT_MS = 5_000
@@ -157,13 +157,17 @@ class SqliteDatabase:
         try:
             yield
         except (DriverError, DBAPIError) as error:
-            raise self.unsound(getattr(error, "orig", None) or error) from error
+            cause = getattr(error, "orig", None) or error
+            if is_damage(cause):
+                raise self.unsound(cause) from error
+            raise StoreFailed(f"the store {self._name} cannot be used: {cause}") from error
 
-    def unsound(self, found: object) -> StoreFailed:
-        return StoreFailed(
-            f"the store {self.path or 'in memory'} is not sound ({found}); it was left as it is:"
-            " set it aside, restore a backup, or name another file"
-        )
+    def unsound(self, found: object) -> StoreDamaged:
+        return StoreDamaged((), f"{self._name} is not sound ({found}), and was left as it is")
+
+    @property
+    def _name(self) -> str:
+        return str(self.path or "in memory")
 
 
 def prepare_writer(connection: Any) -> None:
@@ -188,6 +192,11 @@ def prepare_reader(connection: Any) -> None:
 def ends_trust(error: Exception) -> bool:
     """Tell an error of the store itself (disk, file, sync) from one of a statement's values, and from a lock."""
     return isinstance(error, DriverError) and not isinstance(error, UNIT_ERRORS) and not is_busy(error)
+
+
+def is_damage(error: BaseException) -> bool:
+    """Tell a file whose content is wrong from one that cannot be used."""
+    return getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
 
 
 def is_busy(error: Exception) -> bool:

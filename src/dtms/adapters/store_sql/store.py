@@ -15,6 +15,7 @@ from dtms.adapters.store_sql.reader import EvaluationQuery, FactQuery, Reader, T
 from dtms.adapters.store_sql.sqlite import SqliteDatabase, path_of
 from dtms.adapters.store_sql.trust import Trust
 from dtms.adapters.store_sql.units import apply, prepare
+from dtms.adapters.store_sql.verify import Found, Place, Scrubbed
 from dtms.adapters.store_sql.writer import Committer, Hear, InlineWriter, ThreadWriter, Transaction, Witness, Writer
 from dtms.domain.actions import Intent
 from dtms.domain.errors import StoreFailed
@@ -26,6 +27,8 @@ from dtms.ports.store import Evaluation, Kept, KeptKind, Lease, Loaded, Page, Un
 T = TypeVar("T")
 
 READERS = 4
+SCRUB_ROWS = 500
+"""Of one slice: some milliseconds on a reader's thread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,11 +226,26 @@ class SqlStore:
     async def acquire(self, key: str, holder: str, ttl_s: float) -> Lease | None:
         return await self._lease(lambda tx: self._desk.acquire(tx, key, holder, ttl_s))
 
+    async def lease(self, key: str) -> Lease | None:
+        return await self._read(partial(self._opened().reader.lease, key))
+
     async def renew(self, lease: Lease, ttl_s: float) -> Lease | None:
         return await self._lease(lambda tx: self._desk.renew(tx, lease, ttl_s))
 
     async def release(self, lease: Lease) -> None:
         await self._lease(lambda tx: self._desk.release(tx, lease))
+
+    async def scrub(self, place: Place | None = None, rows: int = SCRUB_ROWS) -> Scrubbed:
+        """Verify the next rows of a slow pass over the whole store; a pass begins without a place.
+
+        Raises:
+            StoreDamaged: when rows that are acted on are not what was written; from then on nothing is believed.
+        """
+        return await self._read(partial(self._opened().reader.scrub, place, rows))
+
+    async def verify_chain(self, ticket: int | None) -> Sequence[Found]:
+        """Return the facts of a ticket that are damaged, or do not follow on the one before them."""
+        return await self._read(partial(self._opened().reader.verify_chain, ticket))
 
     async def _lease(self, work: Callable[[Transaction], Answer]) -> Lease | None:
         """Commit a lease's change, and tell of it only then."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dtms.adapters.store_sql.files import LOG, LOG_HEADER_BYTES, LOG_MAGIC, beside
-from dtms.domain.errors import StoreFailed
+from dtms.domain.errors import StoreDamaged, StoreFailed
 
 FRAME_HEADER_BYTES = 24
 _HEADER = struct.Struct(">8I")
@@ -35,7 +35,8 @@ def require_whole_log(path: Path) -> None:
     """See, while nobody has the store open, that its log holds all commits that were acknowledged.
 
     Raises:
-        StoreFailed: when acknowledged commits are lost.
+        StoreDamaged: when acknowledged commits are lost.
+        StoreFailed: when it cannot be read.
     """
     try:
         content = beside(path, LOG).read_bytes()
@@ -46,10 +47,8 @@ def require_whole_log(path: Path) -> None:
     log = read_log(content)
     follow = sum(1 for commit in log.commits if commit > log.believed)
     if follow > 1 and _still(path, content):
-        raise StoreFailed(
-            f"the log of the store {path} is damaged after frame {log.believed}: at least {follow - 1} committed"
-            " transactions are lost; it was left as it is: set it aside, restore a backup, or rebuild the store"
-        )
+        lost = f"at least {follow - 1} committed transactions are lost"
+        raise StoreDamaged((), f"the log of {path} is not sound after frame {log.believed}, {lost}")
 
 
 def _still(path: Path, content: bytes) -> bool:
