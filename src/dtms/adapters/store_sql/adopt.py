@@ -9,7 +9,7 @@ middle of a chain stays as it is.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, and_, func, select, update
+from sqlalchemy import Connection, Engine, Table, and_, func, insert, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from dtms.adapters.store_sql import rows
@@ -46,8 +46,11 @@ def lift_counters(engine: Engine) -> None:
     with engine.begin() as connection:
         for name, columns in NUMBERED.items():
             highest = max(connection.execute(select(func.max(column))).scalar() or 0 for column in columns)
-            stands = update(counters).where(counters.c.name == name, counters.c.value < highest)
-            connection.execute(stands.values(value=highest))
+            stands = connection.execute(select(counters.c.value).where(counters.c.name == name)).scalar()
+            if stands is None and highest:
+                connection.execute(insert(counters).values(name=name, value=highest))
+            elif highest > (stands or 0):
+                connection.execute(update(counters).where(counters.c.name == name).values(value=highest))
 
 
 NUMBERED = {"intents": (intents.c.number, archived_intents.c.number), "facts": (facts.c.id, archived_facts.c.id)}
