@@ -1,5 +1,7 @@
 """Orders that the market cannot fill whole, that open several positions, or that are filled later."""
 
+from typing import Any
+
 import pytest
 from tests.terminal_sim.conftest import MakeLab
 from tests.terminal_sim.lab import FLAT, Lab, Minute, price
@@ -202,3 +204,37 @@ def test_a_netting_account_has_one_position_however_it_is_filled(bench: MakeLab)
     lab = bench([FLAT] * 5, account={"margin_mode": 0}, manners={"step_fills": 3})
     lab.opened(BUY, 0.3)
     assert lab.terminal.positions_total() == 1
+
+
+def test_a_restart_goes_on_filling_what_was_left(bench: MakeLab) -> None:
+    options: dict[str, Any] = {
+        "spec": INSTANT_LIKE,
+        "manners": {"fill_lots_max": 0.4, "refill_delay_ms": 60_000},
+        "journal": "journal.jsonl",
+    }
+    before = bench([FLAT] * 5, **options)
+    _, _, ticket = deal(before, BUY, 0.6, RETURN)
+    before.terminal.simulation.close()
+    after = bench([FLAT] * 5, **options)
+    (live,) = after.terminal.orders_get() or ()
+    assert (live.ticket, live.volume_current) == (ticket, 0.2)
+    after.minute(2)
+    position = after.position(ticket)
+    assert position is not None
+    assert position.volume == 0.6
+
+
+@pytest.mark.parametrize("mode", [0, 2])
+def test_parts_are_filled_alike_in_one_go_or_second_by_second(bench: MakeLab, mode: int) -> None:
+    books = []
+    for steps in (1, 240):
+        path: list[Minute] = [(0, 40, -30, 20), (20, 80, 10, 70), (70, 75, -60, -40), (-40, 10, -90, 0)]
+        manners = {"fill_lots_max": 0.2, "execution_delay_ms": 7_000, "refill_delay_ms": 11_000}
+        lab = bench(path, spec=INSTANT_LIKE, account={"margin_mode": mode}, manners=manners)
+        deal(lab, BUY, 0.7, RETURN, sl=price(-80))
+        deal(lab, SELL, 0.3, RETURN)
+        for step in range(1, steps + 1):
+            lab.minute(4 * step / steps)
+        books.append(lab.terminal.simulation.ledger.deals)
+    assert len(books[0]) > 5
+    assert books[0] == books[1]

@@ -196,6 +196,24 @@ def test_limits_of_positions_and_volume_refuse_what_exceeds_them(
     assert lab.market(BUY).retcode == retcode
 
 
+def test_a_volume_limit_counts_positions_and_orders_of_one_direction(bench: MakeLab) -> None:
+    lab = bench([FLAT] * 5, spec={"volume_limit_lots": 0.25})
+    lab.opened(BUY, 0.1)
+    limit = {"action": 5, "price": price(-50), "type_filling": 2}
+    assert lab.send(**limit, type=2, volume=0.1).retcode == 10009
+    assert lab.send(**limit, type=2, volume=0.1).retcode == 10034
+    assert lab.market(BUY, 0.1).retcode == 10034
+    assert lab.market(SELL, 0.25).retcode == 10009
+
+
+def test_a_position_below_the_minimum_can_still_be_closed_whole(bench: MakeLab) -> None:
+    lab = bench([FLAT] * 5)
+    ticket = lab.opened(BUY, 0.03)
+    lab.terminal.simulation.world.set("symbol.EURUSD.volume_min_lots", 0.1)
+    assert lab.market(SELL, 0.02, position=ticket).retcode == 10014
+    assert lab.market(SELL, 0.03, position=ticket).retcode == 10009
+
+
 def test_instant_execution_requotes_beyond_the_deviation(bench: MakeLab) -> None:
     lab = bench([FLAT] * 5, spec={"exemode": 1})
     assert lab.market(BUY, price=price(-4), deviation=5).retcode == 10004  # the ask stands at 2

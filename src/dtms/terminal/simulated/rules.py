@@ -56,15 +56,15 @@ ENTRY_REFUSALS: dict[int, tuple[int, int]] = {  # trade mode: refusal of a buyin
 def permission(world: World, reason: Reason) -> int:
     """Refuse by the switches of terminal and account; a person at a desk is not stopped by those for programs."""
     switches = world.switches
-    if reason == Reason.EXPERT and (refused := _limits_of_programs(world)):
-        return refused
     if not switches.connected:
         return MT5.TRADE_RETCODE_CONNECTION
     if reason == Reason.EXPERT and not switches.terminal_trade_allowed:
         return MT5.TRADE_RETCODE_CLIENT_DISABLES_AT
     if reason == Reason.EXPERT and not switches.account_trade_expert:
         return MT5.TRADE_RETCODE_SERVER_DISABLES_AT
-    return 0 if switches.account_trade_allowed else MT5.TRADE_RETCODE_TRADE_DISABLED
+    if not switches.account_trade_allowed:
+        return MT5.TRADE_RETCODE_TRADE_DISABLED
+    return _limits_of_programs(world) if reason == Reason.EXPERT else 0
 
 
 def _limits_of_programs(world: World) -> int:
