@@ -1,4 +1,4 @@
-"""Sending a deal to a broker of which it is not known what it takes: one filling after the other, with or without words.
+"""Sending a deal to a broker of which it is not known what it takes: filling after filling, with or without words.
 
 After two refusals the same intent may go out again: the broker says for certain that it did not take the order, and
 what was wrong is the filling, or the comment, alone. What it took is asked for first the next time.
