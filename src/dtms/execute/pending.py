@@ -36,6 +36,8 @@ class Pendings:
         self._store = store
         self._clock = clock
         self._waiting: dict[int, Awaited] = {}
+        self._missed: set[int] = set()
+        """What a look that began after its time did not find; the terminal may still be reading its lists anew."""
         self._is_loaded = False
         self._next_look_s = 0.0
 
@@ -65,6 +67,7 @@ class Pendings:
     def drop(self, tickets: Iterable[int]) -> None:
         for ticket in tickets:
             self._waiting.pop(ticket, None)
+            self._missed.discard(ticket)
 
     def get(self, ticket: int) -> Pending | None:
         awaited = self._waiting.get(ticket)
@@ -80,6 +83,17 @@ class Pendings:
             return []
         self._next_look_s = now_s + LOOK_S
         return list(self._waiting.values())
+
+
+    def is_over(self, awaited: Awaited, begun_s: float) -> bool:
+        """Answer whether a look begun then, which did not find it, ends the waiting: the second after its time does."""
+        ticket = awaited.request.ticket
+        if begun_s < awaited.until_s:
+            return False
+        if ticket in self._missed:
+            return True
+        self._missed.add(ticket)
+        return False
 
 
 def told_of(kept: Kept) -> Pending:

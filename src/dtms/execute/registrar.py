@@ -241,14 +241,14 @@ class Registrar:
         results = await self.register([one.request for one in due])
         for awaited, result in zip(due, results, strict=True):
             if isinstance(result, Refused):
-                await self._refused(awaited, result, is_over=begun_s >= awaited.until_s)
+                await self._refused(awaited, result, begun_s)
             elif self.pendings.get(awaited.request.ticket) is not None:  # known before, under its ticket or another
                 await self.forget_pending(awaited.request, "is protected already", {"outcome": "registered"})
 
-    async def _refused(self, awaited: Awaited, refusal: Refused, *, is_over: bool) -> None:
+    async def _refused(self, awaited: Awaited, refusal: Refused, begun_s: float) -> None:
         if refusal.code is not RefusalCode.POSITION_NOT_FOUND:
             why, outcome = f"cannot be protected: {refusal.message}", "refused"
-        elif is_over:
+        elif self.pendings.is_over(awaited, begun_s):
             why, outcome = "did not turn up at the broker: it is not protected", "expired"
         else:
             return
