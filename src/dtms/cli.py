@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from dtms import __version__
+from dtms.commands import sim, store
 from dtms.domain.errors import DtmsError, Misconfigured
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ config_app = typer.Typer(help="Show the effective configuration with its sources
 data_app = typer.Typer(help="Recorded market data for the simulated terminal.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 app.add_typer(data_app, name="data")
+app.add_typer(sim.app, name="sim")
+app.command()(store.backup)
+app.command()(store.restore)
+app.command()(store.verify)
 
 ConfigPath = Annotated[
     Path | None, typer.Option("--config", help="Configuration file; default config/dtms_config.json.")

@@ -52,14 +52,15 @@ def backups(folder: Path) -> list[Backup]:
 
 
 def change_number(path: Path) -> int:
-    """Read the number of the last change that a store file holds.
+    """Read the number of the last change that a store file holds; 0 of an empty one.
 
     Raises:
         StoreFailed: when it cannot be read.
     """
     database = SqliteDatabase(path)
     with database.named(), contextlib.closing(database.connect()) as connection:
-        found = connection.execute("SELECT value FROM counters WHERE name = ?", (CHANGES,)).fetchone()
+        made = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'counters'").fetchone()
+        found = connection.execute("SELECT value FROM counters WHERE name = ?", (CHANGES,)).fetchone() if made else None
     return int(found[0]) if found else 0
 
 

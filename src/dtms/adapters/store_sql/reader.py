@@ -5,11 +5,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, func, or_, select, tuple_
+from sqlalchemy import Connection, Engine, Select, Subquery, Table, func, or_, select, tuple_, union_all
 from sqlalchemy.exc import SQLAlchemyError
 
 from dtms.adapters.store_sql import rows
-from dtms.adapters.store_sql.schema import controls, evaluations, facts, intents, kept, leases, rails, trades
+from dtms.adapters.store_sql.schema import (
+    archived_facts,
+    archived_intents,
+    archived_trades,
+    controls,
+    evaluations,
+    facts,
+    intents,
+    kept,
+    leases,
+    rails,
+    trades,
+)
 from dtms.adapters.store_sql.sqlite import DriverError, ends_trust
 from dtms.adapters.store_sql.trust import Trust
 from dtms.adapters.store_sql.verify import Found, Place, Scrubbed, verify_chain, verify_slice, verify_vital
@@ -73,12 +85,14 @@ class Reader:
                 intents=_intents(connection, _intent_query(None, open_only=True)),
                 controls=_controls(connection),
                 rails=_rails(connection),
-                tickets=frozenset(connection.execute(select(trades.c.ticket)).scalars()),
+                tickets=frozenset(connection.execute(union_all(select(trades.c.ticket), _ARCHIVED)).scalars()),
             )
 
     def trade(self, ticket: int) -> Trade | None:
+        """Read a trade; one that was closed long ago from the archive."""
         with self._reading() as connection:
             found = _trades(connection, select(trades).where(trades.c.ticket == ticket))
+            found = found or _trades(connection, select(archived_trades).where(archived_trades.c.ticket == ticket))
         return found[0] if found else None
 
     def trades(self, query: TradeQuery) -> Page:
@@ -90,17 +104,23 @@ class Reader:
 
     def intents(self, ticket: int | None, *, open_only: bool) -> Sequence[Intent]:
         with self._reading() as connection:
-            return _intents(connection, _intent_query(ticket, open_only=open_only))
+            found = _intents(connection, _intent_query(ticket, open_only=open_only))
+            if ticket is not None and not found and not open_only:
+                archived = select(archived_intents).where(archived_intents.c.ticket == ticket)
+                found = _intents(connection, archived.order_by(archived_intents.c.number))
+        return found
 
     def facts(self, query: FactQuery) -> Sequence[Fact]:
-        order = facts.c.id.desc() if query.newest else facts.c.id
+        """Read facts; those of one ticket from the archive as well."""
+        wanted = _all_facts(query)
+        order = wanted.c.id.desc() if query.newest else wanted.c.id
         with self._reading() as connection:
-            found = connection.execute(_fact_query(query).order_by(order).limit(query.limit)).mappings().all()
+            found = connection.execute(select(wanted).order_by(order).limit(query.limit)).mappings().all()
             values = [rows.fact_of(row) for row in found]
         return values[::-1] if query.newest else values
 
     def count_facts(self, kinds: frozenset[str], ticket: int | None) -> int:
-        wanted = _fact_query(FactQuery(kinds=kinds, ticket=ticket)).subquery()
+        wanted = _all_facts(FactQuery(kinds=kinds, ticket=ticket))
         with self._reading() as connection:
             return connection.execute(select(func.count()).select_from(wanted)).scalar_one()
 
@@ -167,6 +187,7 @@ class Reader:
 
 
 _BY_REGISTRATION = (trades.c.registered_at, trades.c.ticket)
+_ARCHIVED = select(archived_trades.c.ticket)
 
 
 def _trade_query(query: TradeQuery) -> Select[Any]:
@@ -193,17 +214,24 @@ def _intent_query(ticket: int | None, *, open_only: bool) -> Select[Any]:
     return statement.where(intents.c.state.in_(OPEN_STATES)) if open_only else statement
 
 
-def _fact_query(query: FactQuery) -> Select[Any]:
-    statement = select(facts)
+def _all_facts(query: FactQuery) -> Subquery:
+    """Select facts by the query: of one ticket wherever they are, of all tickets those that are not archived."""
+    if query.ticket is None:
+        return _fact_query(query, facts).subquery()
+    return union_all(_fact_query(query, facts), _fact_query(query, archived_facts)).subquery()
+
+
+def _fact_query(query: FactQuery, table: Table) -> Select[Any]:
+    statement = select(table)
     if query.ticket is not None:
-        statement = statement.where(facts.c.ticket == query.ticket)
+        statement = statement.where(table.c.ticket == query.ticket)
     if query.kinds is not None:
-        statement = statement.where(facts.c.kind.in_(sorted(query.kinds)))
+        statement = statement.where(table.c.kind.in_(sorted(query.kinds)))
     if query.since_ms is not None:
-        statement = statement.where(facts.c.market_ms >= query.since_ms)
+        statement = statement.where(table.c.market_ms >= query.since_ms)
     if query.until_ms is not None:
-        statement = statement.where(facts.c.market_ms <= query.until_ms)
-    return statement if query.after is None else statement.where(facts.c.id > query.after)
+        statement = statement.where(table.c.market_ms <= query.until_ms)
+    return statement if query.after is None else statement.where(table.c.id > query.after)
 
 
 def _trades(connection: Connection, statement: Select[Any]) -> list[Trade]:

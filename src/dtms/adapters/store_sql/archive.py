@@ -1,0 +1,71 @@
+"""Closed trades move to tables of their own after a while, with their intents and facts, each in one transaction.
+
+Rows keep their hashes, and a ticket's chain of facts goes on from its archived end.
+"""
+
+from collections.abc import Mapping, Sequence
+from operator import itemgetter
+from typing import Any
+
+from sqlalchemy import Table
+
+from dtms.adapters.store_sql import schema
+from dtms.adapters.store_sql.statements import Statement
+from dtms.adapters.store_sql.writer import Transaction
+from dtms.domain.actions import IntentState
+from dtms.domain.trade import State
+
+DAY_MS = 86_400_000
+MOVED: Sequence[tuple[Table, Table]] = (
+    (schema.facts, schema.archived_facts),
+    (schema.intents, schema.archived_intents),
+    (schema.trades, schema.archived_trades),
+)
+_OPEN = ", ".join(f"'{state.value}'" for state in IntentState if state.is_open)
+_OLD = Statement(
+    "SELECT ticket FROM trades t WHERE t.state = ? AND t.last_updated < ?"
+    f" AND NOT EXISTS (SELECT 1 FROM intents i WHERE i.ticket = t.ticket AND i.state IN ({_OPEN}))"
+    " ORDER BY t.last_updated LIMIT ?",
+    itemgetter("state", "before_ms", "limit"),
+    ("ticket",),
+)
+
+
+def _of_ticket(table: Table) -> Statement:
+    names = tuple(column.name for column in table.columns)
+    return Statement(f"SELECT {', '.join(names)} FROM {table.name} WHERE ticket = ?", _only("ticket"), names)
+
+
+def _insert(table: Table) -> Statement:
+    names = [column.name for column in table.columns]
+    marks = ", ".join("?" for _ in names)
+    return Statement(f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({marks})", itemgetter(*names))
+
+
+def _delete(table: Table) -> Statement:
+    (key,) = table.primary_key
+    return Statement(f"DELETE FROM {table.name} WHERE {key.name} = ?", _only(key.name))
+
+
+def _only(name: str) -> Any:
+    return lambda row: (row[name],)
+
+
+_STATEMENTS = {here.name: (_of_ticket(here), _insert(there), _delete(here)) for here, there in MOVED}
+
+
+def archive(tx: Transaction, before_ms: int, limit: int) -> int:
+    """Move up to ``limit`` trades that were closed before a moment of market time; return how many were moved."""
+    old = tx.rows(_OLD, {"state": State.CLOSED.value, "before_ms": before_ms, "limit": limit})
+    for trade in old:
+        for here, there in MOVED:
+            _move(tx, here, there, trade["ticket"])
+    return len(old)
+
+
+def _move(tx: Transaction, here: Table, there: Table, ticket: int) -> None:
+    read, write, remove = _STATEMENTS[here.name]
+    rows: Sequence[Mapping[str, Any]] = tx.rows(read, {"ticket": ticket})
+    (key,) = here.primary_key
+    tx.put(write, there.name, rows)
+    tx.take(remove, here.name, [{key.name: row[key.name]} for row in rows])

@@ -1,0 +1,43 @@
+"""A store that makes itself anew: what cannot be trusted is set aside when it is opened, and rebuilt."""
+
+from dtms.adapters.store_sql.archive import archive
+from dtms.adapters.store_sql.keeper import Keeper
+from dtms.adapters.store_sql.store import SqlStore
+from dtms.adapters.store_sql.writer import Witness
+from dtms.domain.errors import StoreDamaged
+from dtms.ports.clock import Clock
+
+
+class GuardedStore(SqlStore):
+    """A store on a file with a keeper: it hears every change, and is asked at every opening."""
+
+    def __init__(self, url: str, clock: Clock, keeper: Keeper, *, inline: bool = False) -> None:
+        super().__init__(url, clock, inline=inline, after_commit=keeper.hear)
+        self._keeper = keeper
+
+    async def _open(self, witness: Witness | None) -> None:
+        """Open; a file that is damaged, gone or older than its change log is rebuilt first.
+
+        Raises:
+            Misconfigured: for a newer schema or an unsound SQLite library.
+            StoreFailed: when it cannot be read or written, or not be rebuilt; nothing was deleted.
+        """
+        doubt = await self._aside(self._keeper.doubt)
+        if doubt is not None:
+            await self._aside(lambda: self._keeper.rebuild(doubt))
+            witness = None
+        try:
+            await super()._open(witness)
+        except StoreDamaged as error:
+            why = str(error)
+            await self._aside(lambda: self._keeper.rebuild(why))
+            await super()._open(None)
+        await self._aside(self._keeper.opened)
+
+    async def close(self) -> None:
+        await super().close()
+        await self._aside(self._keeper.closed)
+
+    async def archive(self, before_ms: int, limit: int) -> int:
+        """Move up to ``limit`` trades that were closed before a moment of market time to the archive."""
+        return await self._write(lambda tx: archive(tx, before_ms, limit))
