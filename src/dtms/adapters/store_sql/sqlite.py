@@ -84,7 +84,9 @@ class SqliteDatabase:
         """
         name = f"{self.path.resolve().as_uri()}?mode={mode}" if self.path else ":memory:"
         wait_s = BUSY_TIMEOUT_MS / 1000
-        return driver.connect(name, uri=True, isolation_level=None, check_same_thread=False, timeout=wait_s)
+        connection = driver.connect(name, uri=True, isolation_level=None, check_same_thread=False, timeout=wait_s)
+        connection.text_factory = _text
+        return connection
 
     def anchor(self) -> Any:
         """Open a connection that only reads and holds on to file and log.
@@ -168,6 +170,11 @@ class SqliteDatabase:
     @property
     def _name(self) -> str:
         return str(self.path or "in memory")
+
+
+def _text(stored: bytes) -> str:
+    """Read text that may be damaged: what is not UTF-8 has no hash, and is named with its row instead of its byte."""
+    return stored.decode(errors="surrogateescape")
 
 
 def prepare_writer(connection: Any) -> None:
