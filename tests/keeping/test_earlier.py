@@ -1,17 +1,20 @@
 """A table of an earlier system is read once, as well as it can be, and kept as it is."""
 
+import asyncio
 import contextlib
 from pathlib import Path
 from typing import Any
 
 import pysqlite3.dbapi2 as driver
 import pytest
+from tests.keeping.test_rebuilding import open_store
 from tests.store.builders import ManualClock
 
 from dtms.adapters.store_sql.earlier import Imported, read_earlier
 from dtms.adapters.store_sql.sqlite import SqliteDatabase
 from dtms.adapters.store_sql.statements import compile_statements
 from dtms.adapters.store_sql.writer import Transaction
+from dtms.ports.store import KeptKind, Unit
 
 
 def read(path: Path, *script: str) -> Imported | None:
@@ -108,3 +111,25 @@ def test_trades_that_had_ended_are_not_taken_up_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("script", [(), ("CREATE TABLE dtms_trades (id, note)",)], ids=["no table", "another table"])
 def test_what_is_no_table_of_trades_is_left_alone(tmp_path: Path, script: tuple[str, ...]) -> None:
     assert read(tmp_path / "a.db", *script) is None
+
+
+def test_a_store_that_opens_on_such_a_file_reads_it_once_and_keeps_the_table(tmp_path: Path) -> None:
+    path, clock = tmp_path / "data" / "dtms_trades.db", ManualClock()
+    path.parent.mkdir()
+    with contextlib.closing(driver.connect(path)) as connection:
+        connection.execute("CREATE TABLE dtms_trades (ticket INTEGER PRIMARY KEY, symbol TEXT, direction TEXT)")
+        connection.execute("INSERT INTO dtms_trades VALUES (42, 'EURUSD', 'BUY')")
+        connection.commit()
+    for _ in range(2):
+        store, _ = open_store(path, clock)
+        waiting = asyncio.run(store.kept(KeptKind.EARLIER))
+        assert [kept.key for kept in waiting] == ["42"]
+        asyncio.run(store.close())
+    store, _ = open_store(path, clock)
+    asyncio.run(store.commit(Unit(forget=((KeptKind.EARLIER, "42"),))))
+    asyncio.run(store.close())
+    store, _ = open_store(path, clock)
+    assert asyncio.run(store.kept(KeptKind.EARLIER)) == []
+    asyncio.run(store.close())
+    with contextlib.closing(driver.connect(path)) as connection:
+        assert connection.execute("SELECT * FROM dtms_trades").fetchall() == [(42, "EURUSD", "BUY")]

@@ -1,11 +1,17 @@
 """A store that makes itself anew: what cannot be trusted is set aside when it is opened, and rebuilt."""
 
+import structlog
+
 from dtms.adapters.store_sql.archive import archive
+from dtms.adapters.store_sql.earlier import DONE, read_earlier, remembered
 from dtms.adapters.store_sql.keeper import Keeper
 from dtms.adapters.store_sql.store import SqlStore
 from dtms.adapters.store_sql.writer import Witness
 from dtms.domain.errors import StoreDamaged
 from dtms.ports.clock import Clock
+from dtms.ports.store import KeptKind, Unit
+
+log = structlog.get_logger(__name__)
 
 
 class GuardedStore(SqlStore):
@@ -33,6 +39,18 @@ class GuardedStore(SqlStore):
             await self._aside(lambda: self._keeper.rebuild(why))
             await super()._open(None)
         await self._aside(self._keeper.opened)
+        await self._import_earlier()
+
+    async def _import_earlier(self) -> None:
+        """Read an earlier system's table in this file, once."""
+        if await self.kept(KeptKind.WORK, DONE):
+            return
+        wall_ms = self._clock.wall_ms()
+        imported = await self._write(lambda tx: read_earlier(tx, wall_ms))
+        waiting = () if imported is None else imported.waiting
+        await self.commit(Unit(keep=(*waiting, remembered(imported, wall_ms))))
+        if imported is not None:
+            log.warning("earlier_trades_read", waiting=len(waiting), ended=imported.ended, told=imported.unreadable)
 
     async def close(self) -> None:
         await super().close()
