@@ -84,7 +84,6 @@ class Pendings:
         self._next_look_s = now_s + LOOK_S
         return list(self._waiting.values())
 
-
     def is_over(self, awaited: Awaited, begun_s: float) -> bool:
         """Answer whether a look begun then, which did not find it, ends the waiting: the second after its time does."""
         ticket = awaited.request.ticket
