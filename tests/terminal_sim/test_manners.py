@@ -6,8 +6,8 @@ import pytest
 from tests.terminal_sim.conftest import MakeLab
 from tests.terminal_sim.lab import FLAT, Minute, price
 
+from dtms.terminal.simulated.manners import CommentMode, Manners
 from dtms.terminal.simulated.requests import comment_of
-from dtms.terminal.simulated.spec import CommentMode, Manners
 
 BUY, SELL = 0, 1
 TAG = "DT-ABCDEFGHIJKLMNOPQRSTUVWXYZ23"  # 31 characters

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from dtms.terminal.simulated.constants import MT5
 from dtms.terminal.simulated.feed import Quote
 from dtms.terminal.simulated.grid import divide
+from dtms.terminal.simulated.manners import DealMagic, PartialRest
 from dtms.terminal.simulated.records import Deal, LevelChange, Order, Position, Reason
-from dtms.terminal.simulated.spec import DealMagic, PartialRest
 from dtms.terminal.simulated.world import World
 
 DONE = MT5.TRADE_RETCODE_DONE

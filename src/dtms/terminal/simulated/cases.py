@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from dtms.terminal.simulated.constants import MT5
 from dtms.terminal.simulated.feed import Quote
 from dtms.terminal.simulated.grid import to_points, to_price, to_units
+from dtms.terminal.simulated.manners import OmittedLevel
 from dtms.terminal.simulated.records import BUY, SELL, Order, Position, Reason
 from dtms.terminal.simulated.requests import OMITTED
-from dtms.terminal.simulated.spec import OmittedLevel, SymbolSpec
+from dtms.terminal.simulated.spec import SymbolSpec
 from dtms.terminal.simulated.structs import TradeRequest
 from dtms.terminal.simulated.world import World
 

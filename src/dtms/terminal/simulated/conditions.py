@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Protocol
 
+from dtms.terminal.simulated.condition_fields import checked
 from dtms.terminal.simulated.feed import Feed
 from dtms.terminal.simulated.ledger import Ledger
+from dtms.terminal.simulated.manners import Manners
 from dtms.terminal.simulated.records import Setting
-from dtms.terminal.simulated.spec import Manners, Switches, SymbolSpec, checked
+from dtms.terminal.simulated.spec import Switches, SymbolSpec
 
 SWITCHES, MANNERS, SYMBOL = "switches", "manners", "symbol"
 # What a symbol is made of (its grid, its currencies) cannot change under positions; these can.

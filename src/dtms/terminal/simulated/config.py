@@ -20,10 +20,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dtms.terminal.simulated.actors import Act, Kind, Level, Unit
+from dtms.terminal.simulated.condition_fields import checked
 from dtms.terminal.simulated.faults import Fault, parse_faults
+from dtms.terminal.simulated.manners import Manners
 from dtms.terminal.simulated.recording import parse_time_ms
 from dtms.terminal.simulated.records import Reason
-from dtms.terminal.simulated.spec import BUILT_IN, AccountSpec, Manners, SymbolSpec, checked
+from dtms.terminal.simulated.spec import BUILT_IN, AccountSpec, SymbolSpec
 
 SHIPPED = Path(__file__).parents[2] / "recordings"
 Spec = TypeVar("Spec", SymbolSpec, AccountSpec)

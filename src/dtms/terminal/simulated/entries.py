@@ -11,8 +11,8 @@ from dataclasses import replace
 from dtms.terminal.simulated.bookings import Bookings, Outcome, Trading
 from dtms.terminal.simulated.constants import MT5
 from dtms.terminal.simulated.grid import SUB_POINTS, divide, to_units
+from dtms.terminal.simulated.manners import MergedLevels
 from dtms.terminal.simulated.records import BUY, Deal, Order, Position, Reason, Selection
-from dtms.terminal.simulated.spec import MergedLevels
 
 
 class Entries(Bookings):

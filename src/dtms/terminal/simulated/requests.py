@@ -7,7 +7,7 @@ from typing import Any
 
 from dtms.terminal.simulated.answers import ErrorText, bad_argument
 from dtms.terminal.simulated.constants import MT5
-from dtms.terminal.simulated.spec import CommentMode, Manners
+from dtms.terminal.simulated.manners import CommentMode, Manners
 from dtms.terminal.simulated.structs import TradeRequest
 
 COMMENT_MAX_CHARS = 31

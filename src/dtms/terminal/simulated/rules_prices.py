@@ -5,8 +5,8 @@ import math
 from dtms.terminal.simulated.cases import STOP_LIMITS, Case
 from dtms.terminal.simulated.constants import MT5
 from dtms.terminal.simulated.grid import on_grid
+from dtms.terminal.simulated.manners import MovedPrice
 from dtms.terminal.simulated.records import BUY
-from dtms.terminal.simulated.spec import MovedPrice
 
 # A buy limit or a sell stop stands below the market, the others above it.
 BELOW_MARKET = (MT5.ORDER_TYPE_BUY_LIMIT, MT5.ORDER_TYPE_SELL_STOP, MT5.ORDER_TYPE_SELL_STOP_LIMIT)

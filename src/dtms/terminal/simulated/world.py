@@ -8,10 +8,11 @@ from dtms.terminal.simulated.constants import MT5
 from dtms.terminal.simulated.feed import Feed, Quote
 from dtms.terminal.simulated.grid import LOT_UNITS, SUB_POINTS, divide, to_cents, to_units
 from dtms.terminal.simulated.ledger import Ledger
+from dtms.terminal.simulated.manners import Manners, MarginCheck
 from dtms.terminal.simulated.records import BUY, SELL, Position, Setting
 from dtms.terminal.simulated.series import Series
 from dtms.terminal.simulated.server_time import ServerClock
-from dtms.terminal.simulated.spec import AccountSpec, Manners, MarginCheck, Switches, SymbolSpec
+from dtms.terminal.simulated.spec import AccountSpec, Switches, SymbolSpec
 
 FOREX = MT5.SYMBOL_CALC_MODE_FOREX
 ORDINARY = Manners()
