@@ -17,8 +17,9 @@ from dtms.ports.broker import Answer
 from dtms.terminal.service import Load
 
 HOST = "127.0.0.1"
-LIMIT_S = 1.0
-BACK_S = 12.0
+LIMIT_S = 2.0
+START_S = 6.0
+BACK_S = 30.0
 """Limit, poll, pause, and a new interpreter that loads recordings, on a busy machine."""
 
 
@@ -68,7 +69,7 @@ def test_a_request_that_hangs_is_ambiguous_and_the_books_tell_afterwards(tmp_pat
         began_s = time.monotonic()
         result = await desk.send(await desk.opening(Side.SHORT))
         assert (result.answer, result.sent) == (Answer.AMBIG, True)
-        assert LIMIT_S <= time.monotonic() - began_s < LIMIT_S + 3
+        assert time.monotonic() - began_s >= LIMIT_S
         magic = desk.broker.magic_of(desk.number)
         await back(desk)
         assert time.monotonic() - began_s < BACK_S
@@ -109,8 +110,8 @@ def test_a_terminal_that_hangs_when_it_is_started_has_its_own_limit(tmp_path: Pa
 
     hang = {**HANG, "calls": ["initialize"]}
     began_s = time.monotonic()
-    assert played(tmp_path, story, hang, initialize_s_max=LIMIT_S, call_s_max=60.0) == 1
-    assert time.monotonic() - began_s < 2 * BACK_S
+    assert played(tmp_path, story, hang, initialize_s_max=START_S, call_s_max=60.0) == 1
+    assert time.monotonic() - began_s < START_S + BACK_S
 
 
 def test_a_slow_call_within_its_limit_is_answered(tmp_path: Path) -> None:

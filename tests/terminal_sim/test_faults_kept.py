@@ -1,8 +1,10 @@
 """A terminal that was restarted goes on with what is left of its faults: what happened does not happen again."""
 
+import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.terminal_sim.conftest import MakeLab
 from tests.terminal_sim.lab import FLAT, Lab
 
@@ -32,6 +34,28 @@ def test_a_fault_that_happened_before_the_restart_is_counted(bench: MakeLab) -> 
     assert [is_lost(again) for _ in range(2)] == [True, False]
     assert again.terminal.simulation.faults.fired == {FaultKind.LOST_EXECUTED: 2}
     assert not is_lost(started(bench, [LOST]))
+
+
+def test_a_call_that_hung_until_the_end_hangs_no_more_though_the_terminals_time_went_back(
+    bench: MakeLab, tmp_path: Path
+) -> None:
+    """What is on disk while the call hangs is all that the next process finds."""
+    path = tmp_path / f"{JOURNAL}.faults.json"
+    at_death: list[bytes] = []
+    hang = {"kind": "hang", "calls": ["positions_get"]}
+    before = started(bench)
+    before.terminal.simulation.faults._site.sleep = lambda _: at_death.append(path.read_bytes())
+    before.terminal.simulation.faults.add(hang)
+    hung_ms = before.terminal.simulation.utc_ms()
+    before.terminal.positions_get()
+    held = json.loads(at_death[0])
+    assert held["armed"][0]["since_ms"] == hung_ms
+    held["armed"][0]["since_ms"] += 60_000
+    path.write_text(json.dumps(held), encoding="utf-8")
+    after = started(bench)
+    after.terminal.simulation.faults._site.sleep = lambda _: pytest.fail("it hangs again")
+    assert after.terminal.positions_get() == ()
+    assert after.terminal.simulation.faults.fired == {FaultKind.HANG: 1}
 
 
 def test_what_was_put_in_place_while_running_is_kept_as_well(bench: MakeLab) -> None:

@@ -7,7 +7,7 @@ from tests.terminal_sim.conftest import MakeLab
 from tests.terminal_sim.lab import FLAT, Lab, price
 
 from dtms.terminal.simulated.constants import MT5
-from dtms.terminal.simulated.faults_kinds import LOST_CODES, REQUOTE_RETCODES, UNCLEAR_RETCODES
+from dtms.terminal.simulated.faults_names import LOST_CODES, REQUOTE_RETCODES, UNCLEAR_RETCODES
 
 BUY: dict[str, Any] = {"action": 1, "symbol": "EURUSD", "type": 0, "volume": 0.1, "type_filling": 0, "magic": 77}
 

@@ -9,8 +9,9 @@ from tests.terminal_sim.conftest import MakeLab
 from tests.terminal_sim.lab import FLAT, Lab, Minute, price
 
 from dtms.terminal.simulated.faults import Fault, When, described, parse_fault, parse_faults
-from dtms.terminal.simulated.faults_kinds import CALLS, GROUPS, ROWS, FaultKind
+from dtms.terminal.simulated.faults_kinds import ROWS, FaultKind
 from dtms.terminal.simulated.faults_layer import ACTS, REAL_TIME
+from dtms.terminal.simulated.faults_names import CALLS, GROUPS
 from dtms.terminal.simulated.structs import TradePosition
 
 MARKET: list[Minute] = [FLAT, (0, 80, -60, 40), (40, 90, 30, 35), (35, 36, -120, -100), *[(-100, -90, -110, -95)] * 6]

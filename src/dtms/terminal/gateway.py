@@ -13,7 +13,15 @@ from dtms.terminal import vendor
 from dtms.terminal.asking import Failed, Terminal
 from dtms.terminal.guards import Budget, Fences, is_reducing
 from dtms.terminal.protocol import ACCOUNT_FIELDS, TERMINAL_FIELDS, TIMEFRAMES, Message, Refusal
-from dtms.terminal.vendor import VENDOR_CALLS, Malformed, argument, read_positions
+from dtms.terminal.vendor import (
+    VENDOR_CALLS,
+    Malformed,
+    all_of,
+    argument,
+    rate_request,
+    read_positions,
+    symbols_of,
+)
 
 _LOGIN, _SERVER = ACCOUNT_FIELDS.index("login"), ACCOUNT_FIELDS.index("server")
 _CONNECTED = TERMINAL_FIELDS.index("connected")
@@ -172,7 +180,7 @@ class Gateway:
         return self._terminal.need("order_check", vendor.read_check, vendor.trade_request(request.get("request")))
 
     def _snapshot(self, request: Message) -> Message:
-        symbols = _symbols(request)
+        symbols = symbols_of(request)
         return self._witnessed(
             request,
             lambda: {
@@ -197,7 +205,7 @@ class Gateway:
 
     def _positions(self, request: Message) -> list[Any]:
         """Look up single positions; without a connection the terminal would show none, so that is refused."""
-        tickets = _all_of(argument(request, "tickets", list), int)
+        tickets = all_of(argument(request, "tickets", list), int)
 
         def look() -> Message:
             found = [self._terminal.need("positions_get", read_positions, ticket=ticket) for ticket in tickets]
@@ -207,7 +215,7 @@ class Gateway:
         return rows
 
     def _quotes(self, request: Message) -> Message:
-        symbols = _symbols(request)
+        symbols = symbols_of(request)
         terminal = self._terminal.need("terminal_info", vendor.read_terminal)
         if not terminal[_CONNECTED]:
             raise Refused(Refusal.DISCONNECTED, "the terminal has no connection to its trade server")
@@ -217,7 +225,7 @@ class Gateway:
         return {symbol: self._terminal.quoted("symbol_info_tick", vendor.read_tick, symbol) for symbol in symbols}
 
     def _rates(self, request: Message) -> list[Any]:
-        return [self._rates_of(*_rate_request(one)) for one in argument(request, "requests", list)]
+        return [self._rates_of(*rate_request(one)) for one in argument(request, "requests", list)]
 
     def _rates_of(self, symbol: str, minutes: int, count: int) -> Any:
         timeframe = self._terminal.constant(TIMEFRAMES[minutes])
@@ -289,20 +297,3 @@ class Gateway:
             return self._terminal.simulation.control(request)
         except ValueError as wrong:
             raise Malformed(str(wrong)) from wrong
-
-
-def _all_of(values: list[Any], kind: type) -> list[Any]:
-    if not all(type(value) is kind for value in values):
-        raise Malformed(f"a list of {kind.__name__} was expected")
-    return values
-
-
-def _symbols(request: Message) -> list[str]:
-    return _all_of(argument(request, "symbols", list), str)
-
-
-def _rate_request(one: Any) -> tuple[str, int, int]:
-    match one:
-        case [str(symbol), int(minutes), int(count)] if minutes in TIMEFRAMES and 0 < count <= 100_000:
-            return symbol, minutes, count
-    raise Malformed("a rate request is [symbol, minutes, count]")

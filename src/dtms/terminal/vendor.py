@@ -52,6 +52,34 @@ def argument(request: Mapping[str, Any], name: str, kind: type | tuple[type, ...
     return value
 
 
+def all_of(values: list[Any], kind: type) -> list[Any]:
+    """Check that a list holds values of one kind alone.
+
+    Raises:
+        Malformed: when it does not.
+    """
+    if not all(type(value) is kind for value in values):
+        raise Malformed(f"a list of {kind.__name__} was expected")
+    return values
+
+
+def symbols_of(request: Mapping[str, Any]) -> list[str]:
+    """Take the symbols out of a request; Malformed when they are none."""
+    return all_of(argument(request, "symbols", list), str)
+
+
+def rate_request(one: Any) -> tuple[str, int, int]:
+    """Read one request for bars: symbol, minutes, count.
+
+    Raises:
+        Malformed: when it is none.
+    """
+    match one:
+        case [str(symbol), int(minutes), int(count)] if minutes in protocol.TIMEFRAMES and 0 < count <= 100_000:
+            return symbol, minutes, count
+    raise Malformed("a rate request is [symbol, minutes, count]")
+
+
 def trade_request(value: Any) -> dict[str, Any]:
     """Check a trade request and return it as a real dict of plain values.
 

@@ -4,7 +4,7 @@
     {"kind": "none", "calls": ["positions_get"], "code": -10001, "probability": 0.1, "seed": 7, "times": 0}
     {"kind": "offline", "from": "2017-10-03T10:00Z", "until": "2017-10-03T10:05Z"}
 
-`calls` are function names or groups of them (`faults_kinds.GROUPS`); keys that are no trigger are the kind's arguments.
+`calls` are function names or groups of them (`faults_names.GROUPS`); keys that are no trigger are the kind's arguments.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from dtms.terminal.simulated.faults_kinds import GROUPS, ROWS, FaultKind, Row, Value
+from dtms.terminal.simulated.faults_kinds import ROWS, FaultKind, Row
+from dtms.terminal.simulated.faults_names import GROUPS, Value
 from dtms.terminal.simulated.recording import parse_time_ms
 
 

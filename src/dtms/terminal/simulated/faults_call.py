@@ -92,7 +92,7 @@ class Armed:
 
     def is_going_on(self, now_ms: int) -> bool:
         """Tell whether it happened and has not ended yet."""
-        return self.since_ms is not None and now_ms < self.since_ms + self.lasts_ms
+        return self.since_ms is not None and 0 <= now_ms - self.since_ms < self.lasts_ms
 
     def is_spent(self, now_ms: int) -> bool:
         """Tell whether it can never happen again."""

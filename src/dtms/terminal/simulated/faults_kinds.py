@@ -9,49 +9,22 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from dtms.terminal.simulated.constants import MT5
-
-Value = bool | int | float | str
-
-LOST_CODES = (
-    MT5.RES_E_INTERNAL_FAIL_TIMEOUT,
-    MT5.RES_E_INTERNAL_FAIL_SEND,
-    MT5.RES_E_INTERNAL_FAIL_RECEIVE,
-    MT5.RES_E_INTERNAL_FAIL,
-    MT5.RES_E_FAIL,
-    MT5.RES_E_NOT_FOUND,
+from dtms.terminal.simulated.faults_names import (
+    ASKING,
+    BARS,
+    BOOKS,
+    CALLS,
+    HISTORY,
+    IDENTITY,
+    LOST_CODES,
+    QUOTES,
+    REQUOTE_RETCODES,
+    SEND,
+    SESSION,
+    TICKS,
+    UNCLEAR_RETCODES,
+    Value,
 )
-"""Codes after which nobody knows whether the request was carried out."""
-UNCLEAR_RETCODES = (MT5.TRADE_RETCODE_TIMEOUT, MT5.TRADE_RETCODE_ERROR, MT5.TRADE_RETCODE_CONNECTION)
-"""Retcodes after which nobody knows, either."""
-REQUOTE_RETCODES = (MT5.TRADE_RETCODE_REQUOTE, MT5.TRADE_RETCODE_PRICE_CHANGED, MT5.TRADE_RETCODE_PRICE_OFF)
-
-SEND = frozenset({"order_send"})
-POSITION_LISTS = frozenset({"positions_get", "positions_total"})
-BOOKS = POSITION_LISTS | {"orders_get", "orders_total"}
-HISTORY = frozenset({"history_orders_get", "history_orders_total", "history_deals_get", "history_deals_total"})
-QUOTES = frozenset({"symbol_info_tick", "symbol_info"})
-TICKS = frozenset({"copy_ticks_from", "copy_ticks_range"})
-BARS = frozenset({"copy_rates_from", "copy_rates_from_pos", "copy_rates_range"})
-IDENTITY = frozenset({"terminal_info", "account_info"})
-SESSION = frozenset({"initialize", "login"})
-OTHERS = frozenset(
-    {"version", "symbols_total", "symbols_get", "symbol_select", "order_check", "order_calc_margin"}
-    | {"order_calc_profit", "market_book_add", "market_book_get", "market_book_release"}
-)
-ASKING = BOOKS | HISTORY | QUOTES | TICKS | BARS | IDENTITY | OTHERS
-CALLS = SEND | SESSION | ASKING
-"""The functions that can fail; `shutdown` and `last_error` cannot."""
-GROUPS: Mapping[str, frozenset[str]] = {
-    "all": CALLS,
-    "asking": ASKING,
-    "books": BOOKS,
-    "history": HISTORY,
-    "quotes": QUOTES,
-    "ticks": TICKS,
-    "bars": BARS,
-    "identity": IDENTITY,
-}
-"""Names under which several calls may be given at once."""
 
 
 class FaultKind(StrEnum):
@@ -113,7 +86,8 @@ class FaultKind(StrEnum):
 class Row:
     """What is known of a kind: its meaning, the calls it concerns unless others are given, its arguments' defaults.
 
-    `times` is how often it happens unless told otherwise, 0 without end; `choices` are an argument's only values.
+    `times` is how often it happens unless told otherwise, 0 without end; `choices` are an argument's only values;
+    `may_concern` are the calls that it can be told to concern; `is_for_deals` leaves out requests that are no deals.
     """
 
     meaning: str
@@ -122,9 +96,7 @@ class Row:
     choices: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
     times: int = 1
     may_concern: frozenset[str] = frozenset()
-    """The calls that it can concern at all; those of `calls` unless there are more."""
     is_for_deals: bool = False
-    """Whether it concerns requests for a deal at the market alone."""
 
 
 K = FaultKind
@@ -136,7 +108,6 @@ UNCLEAR_CHOICES = {"retcode": UNCLEAR_RETCODES}
 PRICES = QUOTES | TICKS
 PERSON: Mapping[str, Value] = {"ticket": 0, "reason": "mobile"}
 PERSON_CHOICES = {"reason": ("client", "mobile", "web", "expert")}
-WHOLE_BAR: Mapping[str, Value] = {"back": 1}
 
 
 def _refusal(retcode: int, meaning: str) -> Row:
@@ -148,7 +119,7 @@ def _price(meaning: str, times: int = 1, **arguments: Value) -> Row:
 
 
 def _bar(meaning: str, **arguments: Value) -> Row:
-    return Row(meaning=meaning, calls=BARS, arguments={**WHOLE_BAR, **arguments})
+    return Row(meaning=meaning, calls=BARS, arguments={"back": 1, **arguments})
 
 
 def _person(meaning: str, **arguments: Value) -> Row:

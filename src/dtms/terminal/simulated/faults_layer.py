@@ -13,8 +13,9 @@ from dtms.terminal.simulated.faults_books import Memory
 from dtms.terminal.simulated.faults_call import Armed, Call
 from dtms.terminal.simulated.faults_clock import jump_server_clock
 from dtms.terminal.simulated.faults_kept import FaultFile, Kept
-from dtms.terminal.simulated.faults_kinds import CALLS, FaultKind
+from dtms.terminal.simulated.faults_kinds import FaultKind
 from dtms.terminal.simulated.faults_late import Agenda, Waiting
+from dtms.terminal.simulated.faults_names import CALLS
 from dtms.terminal.simulated.faults_site import Act, Site, Sleep
 from dtms.terminal.simulated.session import Session
 

@@ -13,7 +13,8 @@ import numpy as np
 from dtms.terminal.simulated import views
 from dtms.terminal.simulated.faults_call import Armed, Call
 from dtms.terminal.simulated.faults_clock import jump_server_clock
-from dtms.terminal.simulated.faults_kinds import QUOTES, FaultKind
+from dtms.terminal.simulated.faults_kinds import FaultKind
+from dtms.terminal.simulated.faults_names import QUOTES
 from dtms.terminal.simulated.faults_site import Act, Site
 from dtms.terminal.simulated.grid import to_price
 from dtms.terminal.simulated.structs import Tick

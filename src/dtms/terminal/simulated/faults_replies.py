@@ -130,6 +130,7 @@ def hang(site: Site, call: Call, armed: Armed) -> None:
     """Block: a request is carried out before, or never; whoever is left hears of a timeout."""
 
     def answer() -> Any:
+        site.catch_up()  # the moment is written down, so that time does not go back for who comes after
         if armed.fault.arguments["executed"]:
             call.plain()
         assert site.sleep is not None  # else it could not have been put in place
