@@ -41,28 +41,41 @@ def make_sources(config: Config, clock: Clock) -> "OutsideSources":
     Raises:
         Misconfigured: for a file that cannot be read, an exchange that ccxt does not know, or when ccxt is missing.
     """
-    fetched = Fetched(
-        folder=config.data_dir / "sources",
-        refresh_s=config.fetching.refresh_h * 3_600,
-        timeout_s=config.fetching.timeout_s,
-    )
-    calendar = config.calendar and Document(
-        what="calendar", location=config.calendar, parse=parse_calendar, fetched=fetched, clock=clock
-    )
-    closes = config.vix.source and Document(
-        what="VIX", location=config.vix.source, parse=parse_vix, fetched=fetched, clock=clock
-    )
     return OutsideSources(
         clock=clock,
-        calendar=calendar or None,
+        calendar=calendar_of(config, clock),
         vix_quote=VixQuote(config.vix.symbol) if config.vix.symbol else None,
-        vix_closes=closes or None,
+        vix_closes=closes_of(config, clock),
         vix_days_max=config.vix.stale_days,
         pollers=make_pollers(config.flow, flow_hours=config.settings.score.flow_hours, now_ms=clock.market_ms)
         if config.terminal.module != "sim"
         else (),
         flow_off="its market is simulated" if config.terminal.module == "sim" else None,
         flow_symbols=tuple(config.flow.exchanges),
+    )
+
+
+def calendar_of(config: Config, clock: Clock) -> Document[Releases] | None:
+    """Make the economic calendar that a configuration names, None when it names none."""
+    if config.calendar is None:
+        return None
+    return Document(
+        what="calendar", location=config.calendar, parse=parse_calendar, fetched=_fetched(config), clock=clock
+    )
+
+
+def closes_of(config: Config, clock: Clock) -> Document[VixCloses] | None:
+    """Make the file of VIX closes that a configuration names, None when it names none."""
+    if config.vix.source is None:
+        return None
+    return Document(what="VIX", location=config.vix.source, parse=parse_vix, fetched=_fetched(config), clock=clock)
+
+
+def _fetched(config: Config) -> Fetched:
+    return Fetched(
+        folder=config.data_dir / "sources",
+        refresh_s=config.fetching.refresh_h * 3_600,
+        timeout_s=config.fetching.timeout_s,
     )
 
 

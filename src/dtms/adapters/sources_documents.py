@@ -95,6 +95,11 @@ class Document(Generic[T]):
         else:
             await self._reread()
 
+    async def refetch(self) -> None:
+        """Fetch or read it now, whether it is due or not; never raises for what is outside."""
+        self._due_s, self._stamp = self._clock.machine_s(), None
+        await self.refresh()
+
     # --- a file ---
 
     def _read_file(self) -> T:
