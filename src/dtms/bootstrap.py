@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,25 @@ import structlog
 from rich.console import Console
 from rich.markup import escape
 
-from dtms.adapters.calendar import read_calendar
 from dtms.adapters.clocks import SystemClock, TerminalClock
 from dtms.adapters.mt5 import Mt5Broker
 from dtms.adapters.remote_link import RemoteLink
+from dtms.adapters.sources import make_sources
+from dtms.adapters.store_sql.guarded import GuardedStore
+from dtms.adapters.store_sql.keeper import Keeper
 from dtms.adapters.store_sql.leases import this_holder
+from dtms.adapters.store_sql.sqlite import path_of
 from dtms.adapters.store_sql.store import SqlStore
+from dtms.adapters.store_sql.upkeep import Upkeep
+from dtms.adapters.store_sql.verify import verify_file
+from dtms.audit.watch import Auditor
+from dtms.audit.world import Look
 from dtms.config.model import Config
 from dtms.config.secret import terminal_secret
 from dtms.domain.errors import DtmsError, Misconfigured
+from dtms.domain.facts import FactKind
 from dtms.domain.trade import Mode
+from dtms.execute.chores import Chore
 from dtms.execute.engine import Engine, EngineOptions
 from dtms.ops.demo import DemoFailed, ListPositions, Teller, trade, wait_until_ready
 from dtms.ops.processes import Child, start, stop
@@ -56,8 +66,9 @@ def _settle_memory() -> None:
 class EngineProgram:
     """The engine as the HTTP program runs it."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, chores: Sequence[Chore]) -> None:
         self._engine = engine
+        self._chores = engine.chores(chores)
         self._ended = asyncio.Event()
 
     async def run(self) -> int:
@@ -68,7 +79,10 @@ class EngineProgram:
             log.error("start_failed", told=str(error))
             return 1
         _settle_memory()
+        doing = asyncio.create_task(self._chores.run())
         await self._ended.wait()
+        doing.cancel()
+        await asyncio.gather(doing, return_exceptions=True)
         return 0
 
     async def stop(self) -> None:
@@ -81,8 +95,18 @@ def link_of(config: Config) -> RemoteLink:
     return RemoteLink(config.terminal.host, config.terminal.port, terminal_secret(config))
 
 
-def make_engine(config: Config, link: RemoteLink) -> tuple[Engine, SqlStore, Clock]:
-    """Put the engine together on what the configuration names; nothing is opened yet.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """The engine and what it works with; nothing is opened yet."""
+
+    engine: Engine
+    store: SqlStore
+    clock: Clock
+    chores: Sequence[Chore]
+
+
+def make_engine(config: Config, link: RemoteLink) -> Made:
+    """Put the engine together on what the configuration names.
 
     Raises:
         Misconfigured: for a mode that cannot work yet.
@@ -99,17 +123,60 @@ def make_engine(config: Config, link: RemoteLink) -> tuple[Engine, SqlStore, Clo
         expected_login=config.mt5.login,
         expected_server=config.mt5.server,
     )
-    store = SqlStore(config.store.url, clock)
+    store, upkeep = make_store(config, clock)
     options = EngineOptions(
         holder=this_holder(),
         mode=config.mode,
         broker_timeout_s=config.startup.broker_timeout,
-        releases=read_calendar(config.calendar) if config.calendar else (),
+        sources=make_sources(config, clock),
         before_connect=partial(read_simulated_clock, terminal_clock) if simulated else None,
-        warnings=() if config.calendar else ("no economic calendar: the news rail is inactive",),
     )
     engine = Engine(broker=broker, store=store, clock=clock, settings=config.settings, options=options)
-    return engine, store, clock
+    auditor = Auditor(
+        broker=broker,
+        store=store,
+        clock=clock,
+        settings=lambda: engine.settings,
+        mode=lambda: engine.mode,
+        looks=lambda: {ticket: Look(at_ms=at, interval_s=every) for ticket, (at, every) in engine.looks().items()},
+    )
+    engine.parts["audit"] = lambda: auditor.last.as_json() if auditor.last is not None else None
+    if upkeep is not None:
+        engine.parts["keeping"] = upkeep.as_json
+    return Made(engine=engine, store=store, clock=clock, chores=[*_chores_of(upkeep, engine), _audit_of(auditor)])
+
+
+def make_store(config: Config, clock: Clock) -> tuple[SqlStore, Upkeep | None]:
+    """Make the store, and what keeps its file; a database in memory is not kept."""
+    path, at = path_of(config.store.url), config.store
+    if path is None:
+        return SqlStore(at.url, clock), None
+    keeper = Keeper(path, clock.wall_ms, verify_file, at.backups_kept)
+    store = GuardedStore(at.url, clock, keeper)
+    upkeep = Upkeep(store, keeper, clock, backup_every_h=at.backup_every_h, archive_after_days=at.archive_after_days)
+    return store, upkeep
+
+
+def _chores_of(upkeep: Upkeep | None, engine: Engine) -> Sequence[Chore]:
+    if upkeep is None:
+        return ()
+
+    async def tell_rebuilt() -> None:
+        told = upkeep.rebuilt_news()
+        if told is not None:
+            await engine.record(FactKind.STORE_REBUILT, told, {"alert": "CRITICAL"})
+
+    return (
+        Chore(name="rebuilding", every_s=5.0, work=tell_rebuilt),
+        Chore(name="change log", every_s=1.0, work=upkeep.sync_log),
+        Chore(name="backup", every_s=60.0, work=upkeep.back_up, first_s=5.0),
+        Chore(name="archive", every_s=600.0, work=upkeep.archive, first_s=60.0),
+        Chore(name="scrub", every_s=1.0, work=upkeep.scrub, first_s=30.0),
+    )
+
+
+def _audit_of(auditor: Auditor) -> Chore:
+    return Chore(name="audit", every_s=0.0, work=auditor.run)
 
 
 async def read_simulated_clock(clock: TerminalClock) -> None:
@@ -133,9 +200,10 @@ def serve(config: Config) -> int:
     refuse_exposed(config.api.host)
     bound = bind(config.api.host, config.api.port)
     link = link_of(config)
-    engine, store, clock = make_engine(config, link)
+    made = make_engine(config, link)
+    app = create_app(made.engine, made.store, made.clock, config)
     try:
-        return asyncio.run(run(create_app(engine, store, clock, config), bound, EngineProgram(engine), clock))
+        return asyncio.run(run(app, bound, EngineProgram(made.engine, made.chores), made.clock))
     finally:
         link.close()
 

@@ -36,11 +36,15 @@ class Client:
     timeout_s: float = 5.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoreAt:
-    """Which database holds the truth; the URL can carry a password and is masked where it does."""
+    """Which database holds the truth, and how it is kept; the URL can carry a password and is masked where it does."""
 
     url: str = field(default="sqlite:///data/dtms_trades.db", repr=False)
+    backup_every_h: float = 6.0
+    backups_kept: int = 14
+    archive_after_days: float = 90.0
+    """Market days after which a closed trade moves to the archive."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

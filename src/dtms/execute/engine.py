@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from dtms.decide.guards import RailState
 from dtms.domain.errors import DtmsError
-from dtms.domain.facts import Json
+from dtms.domain.facts import FactKind, Json
 from dtms.domain.trade import Mode, Trade
 from dtms.execute.authority import EngineLease, Fenced
 from dtms.execute.book import Book
+from dtms.execute.chores import Chore, Chores
 from dtms.execute.cycle import Cycle
 from dtms.execute.desk import Desk
 from dtms.execute.executor import Executor
@@ -42,7 +43,7 @@ from dtms.execute.strays import Strays
 from dtms.ports.broker import Broker
 from dtms.ports.clock import Clock
 from dtms.ports.sources import OnlyReleases
-from dtms.ports.store import Store
+from dtms.ports.store import Store, Unit
 from dtms.settings import Settings
 
 
@@ -127,6 +128,24 @@ class Engine:
     def parts(self) -> dict[str, Callable[[], Json]]:
         """What other parts tell of themselves in the status, by name; whoever puts the program together adds to it."""
         return self._reading.parts
+
+    @property
+    def mode(self) -> Mode:
+        """The account's mode."""
+        return self._desk.mode
+
+    def looks(self) -> Mapping[int, tuple[int | None, float]]:
+        """Tell when each watched trade was last looked at (market time), and how often that should be, in seconds."""
+        cadence = self._desk.settings.cadence
+        return {w.ticket: (w.last_fast_ms, cadence.fast_hedged_s) for w in self.book.watches.values()}
+
+    def chores(self, chores: Sequence[Chore]) -> Chores:
+        """Take on what is to be done beside the loop."""
+        return Chores(clock=self._desk.clock, store=self._desk.store, journal=self._desk.journal, chores=chores)
+
+    async def record(self, kind: FactKind, summary: str, details: Mapping[str, Json]) -> None:
+        """Put a fact about the system into the journal."""
+        await self._desk.store.commit(Unit(facts=(self._desk.journal.fact(kind, summary, details=details),)))
 
     async def start(self) -> None:
         """Start in order and leave the monitoring loop running.
