@@ -98,9 +98,11 @@ def test_a_position_with_a_trade_of_its_own(row: object, held: Position, verdict
 
 def test_a_trade_that_shows_again_keeps_its_measure_and_calls_a_person() -> None:
     """R, the initial stop and what was counted stay; the machine is HEALTHY, and armed as it was."""
-    ended = replace(CLOSED, machine=machine(State.CLOSED, hedges=2, readds=1), close_price=1.2, realised=5.0)
+    counted = machine(State.CLOSED, hedges=2, readds=1)
+    ended = replace(CLOSED, closed_by_dtms=Decimal("0.2"), machine=counted, close_price=1.2, realised=5.0)
     back = again(ended, position(4, SIDE, "0.1", identifier=TICKET, stop=1.0985), NOW + 1)
-    assert (back.risk, back.initial_stop, back.initial_volume) == (CLOSED.risk, CLOSED.initial_stop, Decimal("0.4"))
+    assert (back.risk, back.initial_stop) == (CLOSED.risk, CLOSED.initial_stop)
+    assert (back.initial_volume, back.closed_by_dtms) == (Decimal("0.1"), Decimal(0))
     assert (back.volume, back.stop, back.position, back.ticket) == (Decimal("0.1"), 1.0985, 4, TICKET)
     assert (back.machine.state, back.machine.armed) == (State.HEALTHY, True)
     assert (back.machine.hedges, back.machine.readds) == (2, 1)

@@ -21,6 +21,7 @@ from enum import StrEnum
 
 from dtms.domain.actions import Intent, IntentState, OpenPosition
 from dtms.domain.position import Position
+from dtms.domain.prices import ZERO
 from dtms.domain.trade import Machine, Role, State, Trade
 
 NOT_DONE = frozenset({IntentState.REFUSED, IntentState.NOT_EXECUTED})
@@ -83,10 +84,15 @@ def role_of(position: Position, family: Trade) -> Role:
 
 
 def again(row: Trade, position: Position, now_ms: int) -> Trade:
-    """Begin to watch a closed trade's position again: R, initial stop and counts stay, the machine is HEALTHY."""
+    """Begin to watch a closed trade's position again: R, initial stop and counts stay, the machine is HEALTHY.
+
+    The lots that show again are all that it has: what the trade had before is not re-added to them.
+    """
     return replace(
         row,
         volume=position.volume,
+        initial_volume=position.volume,
+        closed_by_dtms=ZERO,
         entry=position.entry,
         stop=position.stop,
         target=position.target,

@@ -78,7 +78,7 @@ def _begin(found: list[Life], deal: Deal, side: Side) -> Life:
 
 
 def life_of(trade: Trade, deals: Sequence[Deal]) -> Life | None:
-    """Return the life that a trade stands for: the one in which it was registered, and what followed without a reversal.
+    """Return the life that a trade stands for: in which it was registered, and what followed without a reversal.
 
     An order that refills the position after its close goes on with the same trade, while that is not closed.
     """

@@ -104,6 +104,7 @@ class Monitor:
         self._restoring = restoring
         self._settle_pending = settle_pending
         self._next_scan_ms = 0
+        self._next_strays_ms = 0
         self.counts = Counts()
 
     def scan_soon(self) -> None:
@@ -126,6 +127,7 @@ class Monitor:
             due = await self._due(symbols, fresh)
             if due:
                 await self._look(symbols, due)
+        await self._look_around()
         self.counts.cycles += 1
         self.counts.failures = self._isolation.failures
         self.counts.last_check_ms = self._desk.clock.market_ms()
@@ -201,9 +203,21 @@ class Monitor:
             await self._desk.store.commit(Unit(facts=facts))
         self.counts.stale = {s.name: s.stale for s in symbols if s.stale}
         if snapshot is not None:
+            await self._settle_strays(snapshot)  # before a trade is judged that lacks what stands there
             await self.fast_pass([*fast, *self._broken_families(fast, snapshot)], snapshot)
-            await self._strays.settle(snapshot)
         await self.deep_pass([t for t, why in due.items() if why > Why.FAST])
+
+    async def _look_around(self) -> None:
+        """Look for positions that no trade knows, as often as at a trade, when no trade was to be looked at."""
+        if self._desk.clock.market_ms() >= self._next_strays_ms:
+            await self._settle_strays(await self._desk.broker.snapshot([]))
+
+    async def _settle_strays(self, snapshot: Snapshot) -> None:
+        self._next_strays_ms = snapshot.taken_ms + int(self._desk.settings.cadence.fast_s * 1000)
+        acted = self._strays.acted
+        await self._strays.settle(snapshot)
+        if self._strays.acted > acted:
+            self.scan_soon()
 
     def _fast_due(self, due: Mapping[int, Why]) -> list[int]:
         """Return the trades whose positions are to be looked at: it is time, or the price moved against them."""

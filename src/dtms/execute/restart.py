@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from dtms.decide.capabilities import Learned
-from dtms.domain.actions import Intent, IntentState
+from dtms.domain.actions import Intent
 from dtms.domain.errors import Misconfigured
 from dtms.domain.facts import FactKind
 from dtms.domain.snapshot import Snapshot
@@ -95,7 +95,7 @@ class Restart:
         for intent in loaded.intents:
             intents.setdefault(intent.ticket, {})[intent.number] = intent
         known = {t.ticket for t in loaded.trades}
-        searched = [t for t, of in intents.items() if t not in known and any(_may_show(i) for i in of.values())]
+        searched = [ticket for ticket in intents if ticket not in known]
         found: Sequence[Trade] = ()
         if searched:
             page = await self._desk.store.trades(states=EVERY_STATE, tickets=searched, limit=len(searched))
@@ -190,8 +190,3 @@ class Restart:
                 found = await self._desk.store.intents(ticket=watch.ticket, open_only=True)
                 watch.open_intents = {i.number: i for i in found}
         await self._isolation.run(watch, work)
-
-
-def _may_show(intent: Intent) -> bool:
-    """Answer whether an open request of a closed trade is waited for; what a person was called for is not."""
-    return intent.state is not IntentState.NEEDS_HUMAN

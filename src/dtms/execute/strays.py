@@ -41,6 +41,8 @@ class Strays:
         self._passed_over: set[int] = set()
         """Tickets of positions that are nobody's, another program's, or a person's by his will."""
         self._at_version = 0
+        self.acted = 0
+        """How many positions were given to somebody, since it was made."""
 
     def forget(self) -> None:
         """Ask anew whose each position is: the store was read anew."""
@@ -83,6 +85,7 @@ class Strays:
         if verdict in (Whose.STRANGER, Whose.LEFT, Whose.ROBOT):
             self._passed_over.add(position.ticket)
         elif not verdict.needs_nothing and await self._is_there(position, verdict):
+            self.acted += 1
             await self._act(verdict, position, row or family, intent)
         return verdict
 
