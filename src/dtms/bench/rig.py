@@ -9,20 +9,14 @@ from dtms.adapters.mt5 import Mt5Broker
 from dtms.adapters.store_sql.store import SqlStore
 from dtms.bench import market, trades
 from dtms.bench.measure import CannotMeasure
-from dtms.decide.guards import RailState
 from dtms.domain.snapshot import Snapshot
 from dtms.domain.trade import Mode
-from dtms.execute.authority import EngineLease
 from dtms.execute.book import Book, SymbolWatch
 from dtms.execute.cycle import Cycle
 from dtms.execute.desk import Desk
-from dtms.execute.executor import Executor
+from dtms.execute.engine import Engine, EngineOptions
 from dtms.execute.feeds import Feeds
-from dtms.execute.journal import Journal
 from dtms.execute.monitor import Monitor
-from dtms.execute.moves import Moves
-from dtms.execute.presence import Presence
-from dtms.ports.sources import OnlyReleases
 from dtms.settings import Settings
 from dtms.terminal.gateway import Gateway
 from dtms.terminal.simulated.api import SimulatedTerminal
@@ -71,20 +65,18 @@ async def make_rig(count: int, symbols: int, settings: Settings = trades.QUIET) 
     store = SqlStore("sqlite://", clock, inline=True)
     await store.open()
     await broker.connect()
-    desk = _desk(broker, store, clock, settings)
-    book = Book()
-    feeds = Feeds(broker=broker, store=store, clock=clock, journal=desk.journal, book=book)
+    options = EngineOptions(holder="bench:1:0", mode=Mode.AUTO)
+    engine = Engine(broker=broker, store=store, clock=clock, settings=settings, options=options)
+    book, feeds, desk = engine.book, engine.feeds, engine.desk
     watched = [found for name in market.names(symbols) if (found := await feeds.symbol(name)) is not None]
     await feeds.quotes(watched)
     await feeds.bars(watched, desk.settings)
     _fill(book, watched, count, clock.market_ms())
-    moves, presence = Moves(desk), Presence(desk, book)
-    cycle = Cycle(desk, moves)
     snapshot = await broker.snapshot([s.name for s in watched])
     held = {p.ticket: p for watch in book.watches.values() for p in trades.positions_of(watch.trade)}
     return Rig(
-        monitor=Monitor(desk=desk, book=book, feeds=feeds, cycle=cycle, moves=moves, presence=presence),
-        cycle=cycle,
+        monitor=engine.monitor,
+        cycle=engine.cycle,
         book=book,
         feeds=feeds,
         desk=desk,
@@ -92,24 +84,6 @@ async def make_rig(count: int, symbols: int, settings: Settings = trades.QUIET) 
         symbols=watched,
         snapshot=replace(snapshot, positions=held),
         commits=store.commits,
-    )
-
-
-def _desk(broker: Mt5Broker, store: SqlStore, clock: LoopClock, settings: Settings) -> Desk:
-    journal = Journal(clock)
-    lease = EngineLease(store, broker, clock, "bench:1:0")
-    return Desk(
-        broker=broker,
-        store=store,
-        clock=clock,
-        executor=Executor(
-            broker=broker, store=store, clock=clock, lease=lease, journal=journal, settings=settings.intents
-        ),
-        journal=journal,
-        settings=settings,
-        rails=RailState(),
-        sources=OnlyReleases(),
-        mode=Mode.AUTO,
     )
 
 

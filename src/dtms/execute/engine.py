@@ -72,7 +72,7 @@ class Engine:
         )
         feeds = Feeds(broker=broker, store=kept, clock=clock, journal=journal, book=self.book, sources=sources)
         moves, presence = Moves(desk), Presence(desk, self.book)
-        cycle = Cycle(desk, moves)
+        self.cycle = cycle = Cycle(desk, moves)
         self._registrar = registrar = Registrar(desk, self.book, feeds)
         isolation, restoring = Isolation(desk, self.book, presence), Restoring(desk, moves)
         strays = Strays(desk=desk, book=self.book, feeds=feeds, isolation=isolation, registrar=registrar)
@@ -128,6 +128,14 @@ class Engine:
     def parts(self) -> dict[str, Callable[[], Json]]:
         """What other parts tell of themselves in the status, by name; whoever puts the program together adds to it."""
         return self._reading.parts
+
+    @property
+    def desk(self) -> Desk:
+        return self._desk
+
+    @property
+    def feeds(self) -> Feeds:
+        return self._feeds
 
     @property
     def mode(self) -> Mode:
