@@ -161,7 +161,7 @@ class FaultLayer:
             switches.connected = connected
 
     def _drop_spent(self) -> None:
-        now_ms = self._site.world.now_ms
+        now_ms = self._terminal.simulation.utc_ms()
         left = [armed for armed in self._armed if not armed.is_spent(now_ms)]
         if len(left) != len(self._armed):
             self._armed = left
