@@ -44,7 +44,7 @@ def _waits(outcome: Outcome, _: Action) -> Outcome:
 def _closed_already(outcome: Outcome, action: Action) -> Outcome:
     """Closing what is closed is success; of a part, or a stop, it says that its position is gone: its deals tell."""
     if isinstance(action, ClosePosition) and not action.kind.changes_exposure:
-        return replace(outcome, ending=Ending.DONE, reason="closed already")
+        return replace(outcome, ending=Ending.DONE, reason="closed already", again=0)
     return _waits(outcome, action)
 
 

@@ -74,7 +74,7 @@ class Moves:
                 continue
             if outcome.retcode == INVALID_STOPS and farther and move not in CLOSES:
                 return await self._stand_in(watch, symbol, move, due, after)
-            if tried >= outcome.again:
+            if outcome.ending is not Ending.FAILED or tried >= outcome.again:
                 break
             farther = _farther(sight.tick, planned.actions) if outcome.retcode == INVALID_STOPS else 0.0
             self._desk.broker.forget(watch.trade.symbol)
