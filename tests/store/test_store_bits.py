@@ -18,7 +18,7 @@ from .builders import ManualClock, evaluation, fact, intent, trade
 T = TypeVar("T")
 
 PAGE = 4096
-FLIPS_PER_PAGE = 3
+FLIPS_PER_PAGE = 2
 
 
 def _store(path: Path) -> SqlStore:
@@ -127,5 +127,5 @@ def test_a_flipped_bit_is_found_or_harmless(original: Path, tmp_path: Path) -> N
                 assert not lost, f"bit {bit} of byte {at} (page {page + 1}) hides {lost}"
             for left in tmp_path.glob(f"{path.name}*"):
                 left.unlink()
-    assert refused > 20
-    assert served > 20
+    assert refused > 8
+    assert served > 8

@@ -9,13 +9,13 @@ middle of a chain stays as it is.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, and_, func, insert, select, update
+from sqlalchemy import Connection, Engine, Table, and_, insert, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from dtms.adapters.store_sql import rows
 from dtms.adapters.store_sql.codec import UNSTORABLE
 from dtms.adapters.store_sql.hashes import HASH, LAYOUTS, PREVIOUS, sealed
-from dtms.adapters.store_sql.schema import HASHED, archived_facts, archived_intents, counters, facts, intents
+from dtms.adapters.store_sql.schema import HASHED, archived_facts, counters, facts
 from dtms.domain.errors import StoreDamaged, StoreFailed
 
 SLICE = 2_000
@@ -38,23 +38,34 @@ def adopt(engine: Engine) -> int:
     Raises:
         StoreDamaged: when such a row cannot be read.
     """
-    return sum(_adopt_table(engine, table) for table in HASHED)
+    with engine.begin() as connection:
+        needy = [table for table in HASHED if connection.exec_driver_sql(_ANY_UNHASHED.format(table.name)).scalar()]
+    return sum(_adopt_table(engine, table) for table in needy)
+
+
+_ANY_UNHASHED = "SELECT EXISTS (SELECT 1 FROM {} WHERE hash IS NULL)"
 
 
 def lift_counters(engine: Engine) -> None:
     """Raise a counter that stands below a number that was given, so that none is given twice."""
     with engine.begin() as connection:
-        for name, columns in NUMBERED.items():
-            highest = max(connection.execute(select(func.max(column))).scalar() or 0 for column in columns)
+        for name, highest in connection.exec_driver_sql(HIGHEST).all():
             stands = connection.execute(select(counters.c.value).where(counters.c.name == name)).scalar()
-            if stands is None and highest:
+            if stands is None:
                 connection.execute(insert(counters).values(name=name, value=highest))
-            elif highest > (stands or 0):
+            else:
                 connection.execute(update(counters).where(counters.c.name == name).values(value=highest))
 
 
-NUMBERED = {"intents": (intents.c.number, archived_intents.c.number), "facts": (facts.c.id, archived_facts.c.id)}
-"""Which numbers a counter has given."""
+HIGHEST = """
+SELECT name, highest FROM (
+    SELECT 'intents' AS name, max(n) AS highest
+    FROM (SELECT max(number) AS n FROM intents UNION ALL SELECT max(number) FROM archived_intents)
+    UNION ALL SELECT 'facts', max(n)
+    FROM (SELECT max(id) AS n FROM facts UNION ALL SELECT max(id) FROM archived_facts)
+) AS given WHERE highest > coalesce((SELECT value FROM counters WHERE counters.name = given.name), 0)
+"""
+"""Counters that stand below the highest number that was given, and that number."""
 
 
 def _adopt_table(engine: Engine, table: Table) -> int:

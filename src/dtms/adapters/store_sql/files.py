@@ -70,12 +70,16 @@ class Watched:
         return found
 
     def require_logged(self) -> None:
-        """See after a commit that it went into the files that a next start will read; only the writer asks.
+        """See that what was committed lies in the files that a next start will read; only the writer asks.
+
+        Before a commit as well: one that follows on a cut log makes it long again.
 
         Raises:
             StoreFailed: when main file or log was removed, replaced or cut.
         """
         size = self.require_same().st_size
+        if self._log_file is None and not self._log.exists():
+            return  # nothing was written yet
         if size < self._size:
             raise StoreFailed(f"the store {self._path} was cut from {self._size} to {size} bytes while it was open")
         self._size = size

@@ -5,6 +5,7 @@ least to work with the store: a migration that only expands leaves it, so that t
 have names of their own because an earlier system's tables may be in the same file.
 """
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -31,7 +32,7 @@ def migrate(engine: Engine) -> None:
     """
     config = _config()
     with engine.begin() as connection:
-        if _is_current(connection, ScriptDirectory.from_config(config)):
+        if _is_current(connection, _scripts()):
             return
         _split_revisions(connection)
         config.attributes["connection"] = connection
@@ -48,7 +49,7 @@ def require_current(engine: Engine) -> None:
     with engine.begin() as connection:
         needed = _stored(connection, NEEDED_TABLE)
         has_revision = bool(_stored(connection, VERSION_TABLE))
-    if not needed or not has_revision or needed - _known(ScriptDirectory.from_config(_config())):
+    if not needed or not has_revision or needed - _known(_scripts()):
         raise StoreFailed(f"the store is not the one that was opened: its schema is {needed or 'none'}")
 
 
@@ -56,6 +57,12 @@ def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
     return config
+
+
+@cache
+def _scripts() -> ScriptDirectory:
+    """Read the revisions that this program has."""
+    return ScriptDirectory.from_config(_config())
 
 
 def _known(scripts: ScriptDirectory) -> set[str]:

@@ -174,7 +174,7 @@ class Reader:
         try:
             with self.engine.connect() as connection:
                 yield connection
-        except (SQLAlchemyError, DriverError) as error:
+        except (SQLAlchemyError, DriverError, UnicodeDecodeError) as error:
             cause = getattr(error, "orig", None) or error
             if ends_trust(cause):
                 self.trust.lose(cause)

@@ -158,7 +158,7 @@ class SqliteDatabase:
         """Turn the driver's errors into the store's, naming the file."""
         try:
             yield
-        except (DriverError, DBAPIError) as error:
+        except (DriverError, DBAPIError, UnicodeDecodeError) as error:
             cause = getattr(error, "orig", None) or error
             if is_damage(cause):
                 raise self.unsound(cause) from error
@@ -198,12 +198,19 @@ def prepare_reader(connection: Any) -> None:
 
 def ends_trust(error: Exception) -> bool:
     """Tell an error of the store itself (disk, file, sync) from one of a statement's values, and from a lock."""
+    if isinstance(error, UnicodeDecodeError):
+        return True
     return isinstance(error, DriverError) and not isinstance(error, UNIT_ERRORS) and not is_busy(error)
 
 
 def is_damage(error: BaseException) -> bool:
-    """Tell a file whose content is wrong from one that cannot be used."""
-    return getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
+    """Tell a file whose content is wrong from one that cannot be used.
+
+    Names in a damaged schema need not be text: the driver then fails to spell its own complaint.
+    """
+    return isinstance(error, UnicodeDecodeError) or getattr(error, "sqlite_errorname", "").startswith(
+        ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+    )
 
 
 def is_busy(error: Exception) -> bool:

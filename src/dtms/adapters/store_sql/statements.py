@@ -6,6 +6,7 @@ They run on the driver's cursor, because they run some ten thousand times a seco
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from operator import itemgetter
 from typing import Any
 
@@ -57,8 +58,16 @@ class Statements:
     last_archived_fact: Statement
 
 
-def compile_statements(dialect: Dialect) -> Statements:
-    """Compile every statement for a dialect."""
+_DIALECTS: dict[str, Callable[[], Dialect]] = {
+    "sqlite": lambda: sqlite.dialect(paramstyle="qmark"),
+    "postgresql": postgresql.dialect,
+}
+
+
+@cache
+def compile_statements(name: str) -> Statements:
+    """Compile every statement for the dialect of this name."""
+    dialect = _DIALECTS[name]()
     trades, leases, controls, kept = schema.trades, schema.leases, schema.controls, schema.kept
     insert = _INSERTS[dialect.name]
     position = and_(

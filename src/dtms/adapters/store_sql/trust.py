@@ -35,10 +35,10 @@ class Trust:
             self._look(self._watched.require_same)
 
     def require_logged(self) -> None:
-        """Pass when a commit went into the files that a next start will read.
+        """Pass when what was committed lies in the files that a next start will read.
 
         Raises:
-            StoreFailed: when it did not; it must not be acknowledged.
+            StoreFailed: when it does not; a commit must not be acknowledged then.
         """
         if self._watched is not None:
             self._look(self._watched.require_logged)

@@ -123,7 +123,7 @@ class Committer:
         self._database = database
         self._trust = trust or Trust(database.path)
         self._after_commit = after_commit
-        self._say = compile_statements(database.engine.dialect)
+        self._say = compile_statements(database.engine.dialect.name)
         self._connection: Any = None
         self._open: Transaction | None = None
         self.commits = 0
@@ -134,6 +134,7 @@ class Committer:
         batch = list(works)
         try:
             self._trust.require()
+            self._trust.require_logged()
             tx = self._ready()
             tx.written.clear()
             tx.cursor.execute(BEGIN)
@@ -142,12 +143,11 @@ class Committer:
             number = tx.count_up(CHANGES, 1).start if tx.written else 0
             tx.cursor.execute("COMMIT")
             self._trust.require_logged()
-        except DriverError as error:
+        except (DriverError, UnicodeDecodeError) as error:
             self._recover(error)
             return _failed(StoreFailed(f"the store could not write: {error}"), len(batch))
         except StoreFailed as error:
-            self._trust.lose(error)
-            self.close()
+            self._distrust(error)
             return _failed(error, len(batch))
         self._committed(number, tx.written)
         return outcomes
@@ -208,8 +208,15 @@ class Committer:
         """Believe nothing any more, unless the error was another's lock, taken before anything was written."""
         if is_busy(error) and not self._connection.in_transaction:
             return
+        self._distrust(error)
+
+    def _distrust(self, error: Exception) -> None:
+        """Believe nothing any more, and let go of the write lock; the connection stays until the store is closed."""
         self._trust.lose(error)
-        self.close()
+        if self._connection is not None and self._connection.in_transaction:
+            # What cannot even be rolled back is rolled back when the connection is closed.
+            with contextlib.suppress(DriverError):
+                self._connection.rollback()
 
 
 def _failed(error: StoreFailed, count: int) -> list[Outcome]:
