@@ -8,6 +8,7 @@ import hypothesis
 import jsonschema_rs
 import pytest
 import schemathesis
+from schemathesis.specs.openapi.checks import negative_data_rejection
 from tests.server.double import START_MS, fact
 from tests.server.world import World, check_envelope, make_world
 
@@ -103,7 +104,9 @@ schema = schemathesis.openapi.from_asgi("/openapi.json", lived_app(), headers={"
     max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(hypothesis.HealthCheck)
 )
 def test_made_up_requests_get_answers_that_the_documentation_knows(case: schemathesis.Case[Any]) -> None:
-    case.call_and_validate(headers={"Host": "127.0.0.1:8001"})
+    # Of a batch, one registration that breaks a rule is refused by itself: the whole is answered 207 then.
+    excluded: list[Any] = [negative_data_rejection] if case.path == "/dtms/trades/enable" else []
+    case.call_and_validate(headers={"Host": "127.0.0.1:8001"}, excluded_checks=excluded)
 
 
 ODD = [

@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from dtms.server.answers import ErrorCode, Problem
 from dtms.server.errors import invalid
-from dtms.wire import SYMBOL_PATTERN, Body
+from dtms.wire import Body
 
 FORM: Final = "application/x-www-form-urlencoded"
 FIELDS_MAX: Final = 100
@@ -23,7 +23,8 @@ _NUMBERS: Final = frozenset({"entry", "entry_price", "volume", "stop_loss", "tak
 _SWITCHES: Final = frozenset({"takeover", "alongside", "allow_pending"})
 _SWITCH: Final[Mapping[str, bool]] = {"true": True, "1": True, "false": False, "0": False}
 
-_Figure = Annotated[str, Field(pattern=r"^([0-9]{1,9}(\.[0-9]{1,9})?)?$")]
+_Positive = Annotated[str, Field(pattern=r"^([1-9][0-9]{0,8}(\.[0-9]{1,9})?|0\.[0-9]{0,8}[1-9][0-9]{0,8})?$")]
+_Level = Annotated[str, Field(pattern=r"^([0-9]{1,9}(\.[0-9]{1,9})?)?$", description="0 means null.")]
 _Switch = Annotated[str, Field(pattern=r"^(true|false|1|0)?$")]
 
 
@@ -31,14 +32,14 @@ class EnableForm(Body):
     """Register one trade by a form; an empty value counts as an absent one."""
 
     ticket: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,17}$")]
-    symbol: Annotated[str, Field(pattern=SYMBOL_PATTERN)] = ""
+    symbol: Annotated[str, Field(pattern=r"^[A-Za-z0-9._#-]{0,32}$")] = ""
     direction: Annotated[str, Field(pattern="^([Bb][Uu][Yy]|[Ss][Ee][Ll][Ll])?$")] = ""
-    entry: _Figure = ""
-    entry_price: _Figure = ""
-    volume: _Figure = ""
-    stop_loss: _Figure = ""
-    take_profit: _Figure = ""
-    strategy_type: str = ""
+    entry: _Positive = ""
+    entry_price: _Positive = ""
+    volume: _Positive = ""
+    stop_loss: _Level = ""
+    take_profit: _Level = ""
+    strategy_type: Annotated[str, Field(pattern=r"^[\x20-\x7e]{0,64}$")] = ""
     takeover: _Switch = ""
     alongside: _Switch = ""
     mode: Annotated[str, Field(pattern="^(observe|advise|auto)?$")] = ""
