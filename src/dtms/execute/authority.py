@@ -37,15 +37,20 @@ class EngineLease:
         return self._lease is not None and self._clock.machine_s() < self._lease.expires_s
 
     async def acquire(self, wait_s: float = LEASE_S + 1.0) -> Lease:
-        """Take the lease, waiting for a dead holder's to expire.
+        """Take the lease, waiting for a dead holder's to expire or a stopping one's to be given back.
+
+        A holder that renews it meanwhile is alive and means to keep it: then there is nothing to wait for.
 
         Raises:
             Misconfigured: when another live process holds it.
         """
         deadline = self._clock.machine_s() + wait_s
+        seen: Lease | None = None
         while (lease := await self._store.acquire(ENGINE, self._holder, LEASE_S)) is None:
-            if self._clock.machine_s() >= deadline:
+            held = await self._store.lease(ENGINE)
+            if _is_renewed(seen, held) or self._clock.machine_s() >= deadline:
                 raise Misconfigured("another DTMS server holds the authority over this store; stop it first")
+            seen = held
             await self._clock.sleep_machine(0.5)
         self._lease, self._fence = lease, None
         return lease
@@ -83,6 +88,13 @@ class EngineLease:
         self._lease = self._fence = None
 
 
+def _is_renewed(before: Lease | None, now: Lease | None) -> bool:
+    """Answer whether one holder has extended its lease between two looks."""
+    if before is None or now is None or (before.holder, before.token) != (now.holder, now.token):
+        return False
+    return now.expires_s > before.expires_s
+
+
 class Fenced:
     """A store whose commits of trades, intents and rails carry the engine's authority; all else goes straight through.
 
@@ -111,4 +123,3 @@ class Fenced:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
-
