@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from dtms.decide.capabilities import hedging_refused
+from dtms.decide.capabilities import closes_in_order, hedging_refused
 from dtms.decide.guards import rail_figures
 from dtms.domain.actions import Intent
 from dtms.domain.errors import BrokerUnavailable
@@ -38,15 +38,15 @@ class Reading:
         self._life = life
         self._pendings = pendings
         self._warnings = warnings
-        self.parts: dict[str, Callable[[], Json]] = {}
+        self.parts: dict[str, Callable[[], Json]] = {"store": self._store, "sources": self.tell_sources}
         """What other parts tell of themselves, by the name under which the status shows it."""
 
     def status(self) -> Status:
-        counts, unknown = self._monitor.counts, list[Intent]()
+        counts, unknown = self._monitor.counts, list[UnknownIntent]()
         by_state, attention = dict.fromkeys(State, 0), list[str]()
         for ticket, watch in self._book.watches.items():  # once, as there can be thousands
             by_state[watch.trade.machine.state] += 1
-            unknown += watch.open_intents.values()
+            unknown += [self._unknown(watch, intent) for intent in watch.open_intents.values()]
             if watch.trade.needs_attention is not None:
                 attention.append(f"trade {ticket}: {watch.trade.needs_attention}")
         return Status(
@@ -64,9 +64,9 @@ class Reading:
             halt_reason=self._life.controls.halt_reason,
             rails=rail_figures(self._desk.rails, self._desk.settings.rails),
             intents_unknown=len(unknown),
-            unknown_intents=tuple(self._unknown(intent) for intent in unknown),
+            unknown_intents=tuple(unknown),
             pending=self._pendings.all(),
-            parts={"store": self._store()} | {name: tell() for name, tell in self.parts.items()},
+            parts={name: tell() for name, tell in self.parts.items()},
             account=self._account(),
             warnings=(
                 *self._warnings,
@@ -76,7 +76,7 @@ class Reading:
             ),
         )
 
-    def _unknown(self, intent: Intent) -> UnknownIntent:
+    def _unknown(self, watch: Watch, intent: Intent) -> UnknownIntent:
         now_ms = self._market_ms() or intent.created_ms
         return UnknownIntent(
             number=intent.number,
@@ -84,14 +84,12 @@ class Reading:
             kind=intent.action.kind.value,
             state=intent.state.value,
             age_s=(now_ms - intent.created_ms) / 1000,
-            reason=intent.message or "no answer yet",
+            reason=watch.noted.get(f"intent {intent.number}") or intent.message or "no answer yet",
         )
 
     def _store(self) -> dict[str, Json]:
-        return {
-            "ok": self._life.store_ok,
-            "state": "ok" if self._life.store_ok else "failed: not trusted until reopened",
-        }
+        is_ok = self._life.store_ok
+        return {"ok": is_ok, "state": "ok" if is_ok else "failed: not trusted until it was reopened and verified"}
 
     def _standings(self) -> Sequence[Standing]:
         """Return how the sources outside the terminal stand, once market time is known."""
@@ -112,6 +110,7 @@ class Reading:
         account = self._life.account
         if account is None:
             return {}
+        refused = hedging_refused(account, self._desk.learned)
         return {
             "login": account.login,
             "server": account.server,
@@ -119,7 +118,9 @@ class Reading:
             "balance": account.balance,
             "equity": self._desk.rails.equity or account.equity,
             "margin_mode": account.margin_mode.value,
-            "hedging_possible": hedging_refused(account, self._desk.learned) is None,
+            "hedging_possible": refused is None,
+            "no_hedging_because": refused,
+            "fifo": closes_in_order(account, self._desk.learned),
         }
 
     def live(self, ticket: int) -> Live | None:
