@@ -191,6 +191,9 @@ def test_a_trade_is_found_by_its_first_and_by_its_present_ticket(tmp_path: Path)
         assert any(str(held.ticket) in warning for warning in info["warnings"])
         assert (await lives.get(f"/dtms/trade/{held.ticket}"))["trade_info"] == info
         assert (await lives.get(f"/dtms/trade/{held.ticket}/history"))["ticket"] == FIRST
+        page = await lives.get(f"/dtms/trades?tickets={held.ticket},{FIRST},5")
+        assert [t["ticket"] for t in page["trades"]] == [FIRST]
+        assert (await lives.get(f"/dtms/actions?ticket={held.ticket}"))["total_actions"] == 0
         for ticket in (FIRST, held.ticket):
             again = (await lives.enable(ticket)).json()
             assert (again["already_registered"], again["trade_info"]["ticket"]) == (True, FIRST)
@@ -222,6 +225,28 @@ def test_a_position_that_was_renumbered_unseen_is_known_by_its_identifier(tmp_pa
         again = (await lives.enable(held.ticket)).json()
         assert (again["already_registered"], again["trade_info"]["ticket"]) == (True, FIRST)
         assert len(await lives.on.store.facts(kinds=frozenset({"registered"}))) == 1
+        await lives.on.engine.stop()
+
+    run_virtual(main())
+
+
+def test_a_position_under_defence_in_the_store_alone_is_a_conflict_for_its_own_registration_only(
+    tmp_path: Path,
+) -> None:
+    """Another process registered it meanwhile: the others of the batch are kept, each by itself."""
+
+    async def main() -> None:
+        lives = await begun(tmp_path, [opening("10:00:10"), opening("10:00:20"), opening("10:00:30")])
+        theirs = replace(await stored(lives), ticket=5, identifier=BESIDE)
+        await lives.on.store.commit(Unit(create=(theirs,)))
+        answer = await lives.post("/dtms/trades/enable", [{"ticket": BESIDE}, {"ticket": BESIDE + 1}], key="k")
+        refused, new = answer.json()["results"]
+        assert (answer.status_code, refused["status"], refused["details"]["known_as"]) == (207, 409, [5])
+        assert (new["status"], new["already_registered"]) == (200, False)
+        assert lives.on.engine.live(BESIDE) is None
+        assert lives.on.engine.live(BESIDE + 1) is not None
+        again = await lives.post("/dtms/trades/enable", [{"ticket": BESIDE}, {"ticket": BESIDE + 1}], key="k")
+        assert again.content == answer.content
         await lives.on.engine.stop()
 
     run_virtual(main())

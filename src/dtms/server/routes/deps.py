@@ -23,8 +23,12 @@ class Deps:
 
     async def stored(self, ticket: int) -> Trade | None:
         """Read a trade by the ticket that it was registered under, or by that of its position now."""
+        return await self.store.trade(self.registered(ticket))
+
+    def registered(self, ticket: int) -> int:
+        """Return the ticket that a position was registered under, by that or by its present one."""
         known = self.service.ticket_of(ticket)
-        return await self.store.trade(ticket if known is None else known)
+        return ticket if known is None else known
 
     def surroundings(self, health: Health) -> Surroundings:
         """Return what holds for all trades of one answer."""

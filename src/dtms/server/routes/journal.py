@@ -54,6 +54,7 @@ class JournalRoutes:
     ) -> Response:
         """Show actions, newest last: the last ones, or those after ``since`` or ``cursor``."""
         size = limit or ACTIONS_PAGE
+        ticket = None if ticket is None else self._deps.registered(ticket)
         newest = since is None and cursor is None
         facts = await self._deps.store.facts(
             ticket=ticket,

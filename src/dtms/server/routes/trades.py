@@ -61,7 +61,7 @@ class TradeRoutes:
         limit: LimitQuery = None,
     ) -> Response:
         """Show a page of trades: active ones unless ``state`` says otherwise."""
-        asked, states, size = tickets_of(tickets), states_of(state), limit or PAGE
+        asked, states, size = self._registered(tickets_of(tickets)), states_of(state), limit or PAGE
         health = self._deps.service.health()
         page = self._watched(asked, size) if asked and health.ready and not (states or symbol or cursor) else None
         if page is None:
@@ -83,10 +83,13 @@ class TradeRoutes:
             }
         )
 
+    def _registered(self, tickets: Sequence[int] | None) -> list[int] | None:
+        return None if tickets is None else list(dict.fromkeys(map(self._deps.registered, tickets)))
+
     def _watched(self, tickets: Sequence[int], limit: int) -> Page | None:
         """Answer from memory, which is how others ask for many states at once; None when it does not hold them all."""
-        found = [live.trade for ticket in dict.fromkeys(tickets) if (live := self._deps.service.live(ticket))]
-        if len(found) < len(set(tickets)) or len(found) > limit:
+        found = [live.trade for ticket in tickets if (live := self._deps.service.live(ticket))]
+        if len(found) < len(tickets) or len(found) > limit:
             return None
         return Page(trades=sorted(found, key=lambda t: (t.registered_ms, t.ticket)), next_cursor=None)
 
