@@ -75,7 +75,9 @@ class Engine:
         self.cycle = cycle = Cycle(desk, moves)
         self._registrar = registrar = Registrar(desk, self.book, feeds)
         isolation, restoring = Isolation(desk, self.book, presence), Restoring(desk, moves)
-        strays = Strays(desk=desk, book=self.book, feeds=feeds, isolation=isolation, registrar=registrar)
+        strays = Strays(
+            desk=desk, book=self.book, feeds=feeds, isolation=isolation, presence=presence, registrar=registrar
+        )
         self.monitor = Monitor(
             desk=desk,
             book=self.book,

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from dtms.decide import recovery
 from dtms.decide.guards import RailState, observe_close
+from dtms.domain.actions import Intent
 from dtms.domain.facts import Fact
 from dtms.domain.position import Position
 from dtms.domain.prices import ZERO
@@ -28,6 +29,8 @@ class Presence:
         before = watch.trade
         if watch.open_intents:
             await self._resolving.resolve(watch)
+        if _has_shrunk(watch.trade, snapshot.positions):
+            await self._resolving.late_parts(watch)
         if watch.trade is not before:  # by a newer look than this one
             watch.next_fast_ms = 0
             return
@@ -44,6 +47,10 @@ class Presence:
             rails = observe_close(rails, by_stop=by_stop, profit=matched.trade.realised)
         facts = [self._desk.journal.fact(n.kind, n.summary, trade=trade, details=n.details) for n in matched.notes]
         await self.commit(watch, matched.trade, facts, rails)
+
+    async def arrived(self, watch: Watch, intent: Intent) -> bool:
+        """Adopt what a request that counts as not executed did after all; False when nothing shows that it did."""
+        return await self._resolving.arrived(watch, intent)
 
     async def commit(self, watch: Watch, trade: Trade, facts: Sequence[Fact], rails: RailState | None = None) -> None:
         """Commit a trade and what is told of it, and the rails that it moved, then believe it."""
@@ -66,6 +73,12 @@ class Presence:
         """Return hedges that stand beside a trade whose state wants none, and what came too late to be wanted."""
         hedged = trade.machine.state is State.HEDGED
         return tuple(m for m in trade.members if m.ticket in trade.surplus or (m.role is Role.HEDGE and not hedged))
+
+
+def _has_shrunk(trade: Trade, positions: Mapping[int, Position]) -> bool:
+    """Answer whether the broker lists fewer lots on the trade's side than are remembered."""
+    known = {trade.position: trade.volume, **{m.ticket: m.volume for m in trade.readds}}
+    return any(ticket in positions and positions[ticket].volume < volume for ticket, volume in known.items())
 
 
 def is_as_known(trade: Trade, positions: Mapping[int, Position]) -> bool:

@@ -16,7 +16,7 @@ import structlog
 
 from dtms.decide import proof, settle
 from dtms.decide.proof import Executed, NotExecuted, NotYet, Question, Verdict
-from dtms.domain.actions import ClosePosition, Ending, Intent, IntentState, MoveStop, OpenPosition, Outcome
+from dtms.domain.actions import ActionKind, ClosePosition, Ending, Intent, IntentState, MoveStop, OpenPosition, Outcome
 from dtms.domain.errors import BrokerUnavailable
 from dtms.domain.facts import Fact, FactKind, Json
 from dtms.domain.prices import ZERO
@@ -70,6 +70,21 @@ class Resolving:
                 await self._end(watch, intent, verdict)
             else:
                 await self._wait(watch, intent, verdict)
+
+    async def late_parts(self, watch: Watch) -> None:
+        """Look whether a part that counts as not executed was closed after all, when lots went that nobody took."""
+        for intent in await self._desk.store.intents(ticket=watch.ticket):
+            if intent.state is IntentState.NOT_EXECUTED and intent.action.kind is ActionKind.CLOSE_PART:
+                await self.arrived(watch, intent)
+
+    async def arrived(self, watch: Watch, intent: Intent) -> bool:
+        """Adopt what an intent did after all, long after it was found not executed; False when it did not."""
+        verdict = await self._verdict(watch, intent)
+        if isinstance(verdict, Executed):
+            await self._adopt(watch, intent, verdict)
+        else:
+            self._inquiries.pop(intent.number, None)
+        return isinstance(verdict, Executed)
 
     # --- judging -------------------------------------------------------------------------------------------------
 
@@ -139,14 +154,20 @@ class Resolving:
         )
         facts = [self._desk.journal.action(trade, intent, outcome)]
         words = f"{intent.action.kind.value} was executed: {verdict.told}"
-        if surplus:
-            words += "; it is not wanted any more, and will be closed"
         facts.append(self._verdict_fact(trade, intent, "executed", words, deals=list(verdict.deals)))
+        if surplus:
+            facts.append(self._surplus_fact(trade, intent, verdict))
         if trade.machine.state is not before.machine.state:
             facts.append(self._late_transition(trade, before.machine.state, intent))
             if trade.machine.state is State.CLOSED:
                 facts.append(self._desk.journal.closed(trade))
         return facts
+
+    def _surplus_fact(self, trade: Trade, intent: Intent, verdict: Executed) -> Fact:
+        tickets: list[Json] = [p.ticket for p in verdict.positions]
+        told = f"{intent.action.kind.value} was executed when it was not wanted any more: it will be closed"
+        details: dict[str, Json] = {"intent": intent.number, "positions": tickets, "alert": "ERROR"}
+        return self._desk.journal.fact(FactKind.ADOPTED, told, trade=trade, details=details)
 
     async def _closed(self, trade: Trade, intent: Intent) -> Trade:
         """Give a trade that a late confirmation ended its figures."""

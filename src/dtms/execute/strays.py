@@ -23,6 +23,7 @@ from dtms.execute.book import Book, Watch
 from dtms.execute.desk import Desk
 from dtms.execute.feeds import Feeds
 from dtms.execute.isolation import Isolation
+from dtms.execute.presence import Presence
 from dtms.execute.registrar import Registrar
 from dtms.ports.store import Unit
 
@@ -32,11 +33,14 @@ log = structlog.get_logger(__name__)
 class Strays:
     """Finds positions that stand alone."""
 
-    def __init__(self, *, desk: Desk, book: Book, feeds: Feeds, isolation: Isolation, registrar: Registrar) -> None:
+    def __init__(
+        self, *, desk: Desk, book: Book, feeds: Feeds, isolation: Isolation, presence: Presence, registrar: Registrar
+    ) -> None:
         self._desk = desk
         self._book = book
         self._feeds = feeds
         self._isolation = isolation
+        self._presence = presence
         self._registrar = registrar
         self._passed_over: set[int] = set()
         """Tickets of positions that are nobody's, another program's, or a person's by his will."""
@@ -150,6 +154,8 @@ class Strays:
         trade = watch.trade
         if self._book.is_member(position) or intent.number in watch.open_intents:
             return  # found meanwhile, or its request still is to be resolved
+        if intent.state is IntentState.NOT_EXECUTED and await self._presence.arrived(watch, intent):
+            return  # it makes its transition all the same, or is surplus
         role = ROLE_OF.get(intent.action.kind) or role_of(position, trade)
         now = trade.with_member(member_of(position, role, intent.number))
         what = f"{role.value} #{position.ticket} was found at the broker and attached"
