@@ -24,7 +24,7 @@ def take_away(lives: Lives, ticket: int) -> None:
 
 
 def stop_at(lives: Lives, ticket: int) -> float:
-    (position,) = lives.terminal._terminal.positions_get(ticket=ticket)
+    (position,) = lives.terminal._terminal.positions_get(ticket=ticket) or ()
     return float(position.sl)
 
 
