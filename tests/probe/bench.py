@@ -12,7 +12,7 @@ from dtms.adapters.links import LocalLink
 from dtms.adapters.mt5 import Mt5Broker
 from dtms.adapters.store_sql.store import SqlStore
 from dtms.adapters.virtual_loop import run_virtual
-from dtms.execute.authority import EngineLease
+from dtms.probe.authority import held
 from dtms.probe.findings import Report
 from dtms.probe.requests import PREFIX
 from dtms.probe.run import Ordered, Probe
@@ -72,20 +72,17 @@ class Site:
         store = SqlStore(self.url, self.clock, inline=True)
         await store.open()
         broker = Mt5Broker(self.link, self.clock, magic_prefix=77)
-        lease = EngineLease(store, broker, self.clock, f"probe:{self.runs}:0")
         try:
-            await lease.acquire(60.0)
-            probe = Probe(
-                link=self.link,
-                broker=broker,
-                store=store,
-                clock=self.clock,
-                fence=lambda: _fence(lease),
-                tell=self.told.append,
-            )
-            report = await probe.run(Ordered(**{"symbol": EURUSD, **ordered}))
-            await lease.release()
-            return report
+            async with held(store, broker, self.clock, f"probe:{self.runs}:0") as fence:
+                probe = Probe(
+                    link=self.link,
+                    broker=broker,
+                    store=store,
+                    clock=self.clock,
+                    fence=fence,
+                    tell=self.told.append,
+                )
+                return await probe.run(Ordered(**{"symbol": EURUSD, **ordered}))
         finally:
             await store.close()
 
@@ -97,11 +94,6 @@ class Site:
     @property
     def positions(self) -> Sequence[Any]:
         return list(self.terminal.simulation.ledger.positions.values())
-
-
-async def _fence(lease: EngineLease) -> Any:
-    await lease.renew()
-    return await lease.fence()
 
 
 def at_site(

@@ -50,10 +50,15 @@ async def _tried(hand: Hand) -> tuple[list[Filling], list[Filling], list[str]]:
 
 
 async def parts(hand: Hand) -> Found:
-    """Find out what a position is after a part of it was closed; Inconclusive when it cannot be had in two parts."""
+    """Find out into how many positions an order is filled, and what one is after a part of it was closed."""
     double = float(2 * hand.instrument.volume_min)
     made = await hand.opened(volume=double)
-    row = made.position
+    row, count = made.position, len(made.positions)
+    found: dict[str, tuple[Json, str]] = {
+        "order.positions": (count, f"an order of {double:g} lots made {count} positions")
+    }
+    if count > 1:
+        return found
     closed = await hand.must_close(row, volume=hand.volume)
     left = await hand.when(row["identifier"], lambda now: now["volume"] < double - 1e-9)
     if left is None:
@@ -62,7 +67,7 @@ async def parts(hand: Hand) -> Found:
     deal = closed.deals[0]
     told = f"{double} lots, {hand.volume} closed: {left['volume']} left, ticket {row['ticket']} is {left['ticket']}"
     await hand.must_close(left)
-    return {
+    return found | {
         "partial.keeps_ticket": (left["ticket"] == row["ticket"], told),
         "partial.keeps": (same, told),
         "partial.deal_volume": (deal["volume"], f"deal {deal['ticket']} of position {deal['position_id']}"),
@@ -76,7 +81,7 @@ async def duplicates(hand: Hand) -> Found:
     first = await hand.opened(magic=magic)
     before = await _volume(hand)
     second = await hand.deal(Side.LONG, magic=magic)
-    await hand.settle()
+    await hand.settle(second)
     after = await _volume(hand)
     told = f"first {first.reply.told}, second {second.told}: {before:g} lots before it, {after:g} after"
     return {"duplicate.executed_twice": (after > before + 1e-9, told)}
@@ -91,7 +96,7 @@ async def sides(hand: Hand) -> Found:
     made = await hand.opened(Side.LONG)
     row = made.position
     reply = await hand.deal(Side.SHORT)
-    await hand.settle()
+    await hand.settle(reply)
     rows = await hand.line.positions()
     what = _what_it_did(reply, rows)
     shown = ", ".join(f"{one['ticket']} type {one['type']} {one['volume']:g} lots" for one in rows) or "no position"
@@ -106,8 +111,8 @@ async def sides(hand: Hand) -> Found:
     }
     await sweep(hand)
     if what == "closes":
-        return found | await _reversal(hand)
-    return found | await _order_of_closing(hand, account)
+        return {**found, **await _reversal(hand)}
+    return {**found, **await _order_of_closing(hand, account)}
 
 
 def _what_it_did(reply: Reply, rows: list[Row]) -> str:
@@ -122,7 +127,7 @@ async def _reversal(hand: Hand) -> Found:
     """On a netting account: turn a position over, and look at its ticket."""
     row = (await hand.opened(Side.LONG)).position
     reply = await hand.deal(Side.SHORT, volume=float(2 * hand.instrument.volume_min))
-    await hand.settle()
+    await hand.settle(reply)
     rows = await hand.line.positions()
     if not reply.is_accepted or len(rows) != 1:
         return {}

@@ -78,16 +78,20 @@ class Hand:
 
     @property
     def lag_ms(self) -> int:
-        """The longest delay seen so far."""
-        return max((lag.all_ms for lag in (*self.opening_lags, *self.closing_lags)), default=0)
+        """The longest delay seen so far, of lists or of executions."""
+        return max((*(lag.all_ms for lag in (*self.opening_lags, *self.closing_lags)), *self.placed_ms), default=0)
 
     def magic(self) -> int:
         """Give a magic number that was never used."""
         self.next_magic += 1
         return self.next_magic
 
-    async def settle(self) -> None:
-        """Wait until what was done is surely listed."""
+    async def settle(self, reply: Reply | None = None) -> None:
+        """Wait until what was done is surely listed: the deals of an answer, and whatever else came of it."""
+        if reply is not None and reply.is_accepted:
+            server_ms, until_ms = (await self.line.tick())["server_ms"], self.clock.market_ms() + SHOWN_S_MAX * 1000
+            while not _deals_of(await self.line.books(server_ms), reply) and self.clock.market_ms() < until_ms:
+                await self.clock.sleep_machine(POLL_S)
         await self.clock.sleep_market(max(1.0, 2.0 * self.lag_ms / 1000))
 
     # --- sending -----------------------------------------------------------------------------------------------------

@@ -27,10 +27,11 @@ class Opening:
     server_ms: int
 
     def fits(self, row: Mapping[str, Any]) -> bool:
-        """Tell whether a position without a number can be what this opening made."""
-        is_alike = row["type"] == self.kind and abs(row["volume"] - self.volume) < 1e-9
-        in_time = self.server_ms - _EARLY_MS <= row["time_msc"] <= self.server_ms + _LATE_MS
-        return is_alike and in_time and row["magic"] == 0 and row["reason"] == EXPERT
+        """Tell whether a position without a number can be what this opening made, or what is left of that."""
+        is_alike: bool = row["type"] == self.kind and row["volume"] < self.volume + 1e-9
+        in_time: bool = self.server_ms - _EARLY_MS <= row["time_msc"] <= self.server_ms + _LATE_MS
+        is_bare: bool = row["magic"] == 0 and row["reason"] == EXPERT
+        return is_alike and in_time and is_bare
 
 
 @dataclass(slots=True)

@@ -74,8 +74,12 @@ class Probe:
         _refuse_real(row, ordered)
         hand = await self._hand(line, Note(self.store, self.clock, account.server, account.login, symbol))
         await self._clean_up_before(hand)
-        findings = await self._experiment(hand, ordered)
-        left = await self._clean_up_after(hand)
+        findings: list[Finding] = []
+        left: tuple[int, ...] = ()
+        try:
+            await self._experiment(hand, ordered, findings)
+        finally:  # whatever ends it, an interruption too
+            left = await self._clean_up_after(hand)
         report = Report(
             server=account.server,
             login=account.login,
@@ -90,7 +94,7 @@ class Probe:
         return report
 
     async def _hand(self, line: Line, note: Note) -> Hand:
-        instrument = await self.broker.instrument(line.symbol, refresh=True)
+        instrument = await self.broker.instrument(line.symbol)
         if instrument is None:
             raise Misconfigured(f"the broker has no symbol {line.symbol}")
         start = (requests.PREFIX << 40) + self.clock.wall_ms() // 1000 % (1 << 28) * _MAGIC_STEP
@@ -118,9 +122,8 @@ class Probe:
         hand.note.openings, hand.note.positions, hand.note.orders = [], set(), set()
         await hand.note.begin()
 
-    async def _experiment(self, hand: Hand, ordered: Ordered) -> list[Finding]:
+    async def _experiment(self, hand: Hand, ordered: Ordered, findings: list[Finding]) -> None:
         """Make each experiment, with nothing left of it before the next."""
-        findings: list[Finding] = []
         for name, experiment in EXPERIMENTS.items():
             if ordered.only and name not in ordered.only:
                 continue
@@ -133,7 +136,6 @@ class Probe:
             for key, (value, told) in found.items():
                 findings.append(Finding(name=key, value=value, evidence=told, proven_ms=at_ms))
                 self.tell(f"{key} = {value}")
-        return findings
 
     async def _tried(self, hand: Hand, name: str, experiment: Experiment) -> Found:
         """Make one experiment, once more when it told nothing."""

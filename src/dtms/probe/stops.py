@@ -20,9 +20,8 @@ def far_points(hand: Hand, tick: Row) -> int:
     one = hand.instrument
     spread = (tick["ask"] - tick["bid"]) / one.point
     share = tick["bid"] * FAR_SHARE / one.point
-    return int(
-        max(FAR_SPREADS * spread, FAR_LEVELS * one.stops_level_points, FAR_LEVELS * one.freeze_level_points, share)
-    )
+    declared = max(one.stops_level_points, one.freeze_level_points)
+    return int(max(FAR_SPREADS * spread, FAR_LEVELS * declared, share))
 
 
 def below(hand: Hand, tick: Row, points: int) -> float:
