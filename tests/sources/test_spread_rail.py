@@ -28,7 +28,6 @@ def surveyed(name: str, seed: int) -> Tally:
     ("name", "seed", "hedges"),
     [
         ("GBPUSD_M1_20120201_20120301", 1, 4),
-        ("GBPUSD_M1_20120201_20120301", 2, 4),
         ("USDJPY_M1_20130201_20130301", 3, 3),
     ],
 )
