@@ -103,7 +103,7 @@ class Registrar:
         positions = await self._desk.broker.positions(asked)
         # A position whose ticket changed kept its identifier, which most often is the ticket that it began with.
         names = {*asked, *(p.identifier for p in positions.values())}
-        old = sorted(names & self._book.stored - watches.keys())
+        old = sorted((names & self._book.stored) - watches.keys())
         rows = (await self._desk.store.trades(states=EVERY_STATE, tickets=old, limit=len(old))).trades if old else ()
         return Look(watched=watched, positions=positions, stored={t.ticket: t for t in rows})
 
