@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from dtms import __version__
-from dtms.commands import sim, store
+from dtms.commands import data, sim, store
 from dtms.domain.errors import DtmsError, Misconfigured
 
 if TYPE_CHECKING:
@@ -28,13 +28,9 @@ app = typer.Typer(
     add_completion=False,
 )
 config_app = typer.Typer(help="Show the effective configuration with its sources, or its schema.")
-data_app = typer.Typer(help="Recorded market data for the simulated terminal.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
-app.add_typer(data_app, name="data")
+app.add_typer(data.app, name="data")
 app.add_typer(sim.app, name="sim")
-app.command()(store.backup)
-app.command()(store.restore)
-app.command()(store.verify)
 
 ConfigPath = Annotated[
     Path | None, typer.Option("--config", help="Configuration file; default config/dtms_config.json.")
@@ -168,6 +164,11 @@ def trades(
                 console.print(f"{trade['ticket']}: {warning}", style="yellow", markup=False)
 
 
+app.command()(store.backup)
+app.command()(store.restore)
+app.command()(store.verify)
+
+
 @config_app.callback(invoke_without_command=True)
 def show_config(
     context: typer.Context, config: ConfigPath = None, sets: Overrides = None, as_json: AsJson = False
@@ -195,26 +196,6 @@ def show_schema() -> None:
     from dtms.config import schema
 
     typer.echo(json.dumps(schema(), indent=2))
-
-
-@data_app.command("import")
-def import_data(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Bars exported by MetaTrader (CSV).")],
-    symbol: Annotated[str, typer.Option(help="The symbol of the bars.")],
-    digits: Annotated[int, typer.Option(min=0, max=10, help="Decimal places of its prices.")],
-    server_clock: Annotated[str, typer.Option(help="utc, utc+N, utc-N or new_york+7.")] = "new_york+7",
-    target: Annotated[Path | None, typer.Option(help="Where to write; default: beside FILE, .csv.gz.")] = None,
-) -> None:
-    """Make a recording for the simulated terminal from bars that MetaTrader exported."""
-    from dtms.terminal.simulated.importer import ImportOptions, import_export
-
-    written = target or file.with_name(f"{file.stem}.recording.csv.gz")
-    options = ImportOptions(symbol=symbol, digits=digits, server_clock=server_clock)
-    try:
-        bars = import_export(file, written, options)
-    except (ValueError, OSError) as error:
-        raise Misconfigured(f"{file}: {error}") from None
-    typer.echo(f"{written}: {len(bars.ms)} bars of {bars.minutes} minutes")
 
 
 def _load(
