@@ -1,7 +1,7 @@
 """Thresholds, weights, timers and limits, as frozen, self-checking values. Names are the configuration's keys."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from dtms.domain.errors import Misconfigured
@@ -174,6 +174,10 @@ class RailSettings:
         )
 
 
+LAG_MARGIN, SETTLE_LAGS = 1.5, 5.0
+"""How many times a broker's proven delay is waited for: before a result counts as not shown, as not executed."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntentSettings:
     """How long an unknown outcome may stay so, in market seconds."""
@@ -185,6 +189,15 @@ class IntentSettings:
     read_back_tries: int = 4
     read_back_wait_s: float = 0.3
     """Machine seconds between two looks for a result that is not listed yet."""
+
+    def with_lag(self, lag_s: float) -> "IntentSettings":
+        """Return settings that wait long enough for a broker which lists things so late; never less than these."""
+        looks = max(1, self.read_back_tries - 1)
+        return replace(
+            self,
+            read_back_wait_s=max(self.read_back_wait_s, LAG_MARGIN * lag_s / looks),
+            settle_s=max(self.settle_s, SETTLE_LAGS * lag_s),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

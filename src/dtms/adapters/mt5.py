@@ -9,19 +9,21 @@ from typing import Any
 from dtms.adapters import mt5_read, retcodes
 from dtms.adapters.links import Link
 from dtms.adapters.mt5_answers import result_of, translate
-from dtms.adapters.mt5_requests import Numbering, deal_requests, mark_of, stop_request
+from dtms.adapters.mt5_requests import Numbering, deal_requests, stop_request
 from dtms.adapters.mt5_sending import DealSender
 from dtms.adapters.mt5_symbols import KeptInstruments
+from dtms.adapters.mt5_ways import Recall, fitted, searched_mark, worded
 from dtms.adapters.server_time import ServerTime
 from dtms.domain.account import Account
 from dtms.domain.actions import Action, ClosePosition, MoveStop
+from dtms.domain.broker_ways import UNPROVEN, BrokerWays, Proven
 from dtms.domain.errors import BrokerUnavailable, OutcomeUnknown, PermissionGone, WrongAccount
 from dtms.domain.market import Bars, FlowBars, Instrument, Tick
 from dtms.domain.position import Deal, Order, Position
 from dtms.domain.snapshot import Evidence, Snapshot
 from dtms.ports.broker import Answer, BarRequest, Fence, SendResult
 from dtms.ports.clock import Clock
-from dtms.terminal.protocol import ACCOUNT_FIELDS, Refusal
+from dtms.terminal.protocol import ACCOUNT_FIELDS, TERMINAL_FIELDS, Refusal
 
 _DAY_MS = 86_400_000
 _ROWS_AT_ONCE = 64
@@ -44,6 +46,7 @@ class Mt5Broker:
     """Fulfil the ``Broker`` port through a link to a gateway.
 
     Without an expected login and server, the account found at the first connection is the expected one from then on.
+    ``recall`` reads, at each connection, what was proven of the account's broker.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Mt5Broker:
         expected_login: int | None = None,
         expected_server: str | None = None,
         settings: Mt5Settings | None = None,
+        recall: Recall | None = None,
     ) -> None:
         self._link = link
         self._clock = clock
@@ -64,9 +68,19 @@ class Mt5Broker:
         self._settings = settings or Mt5Settings()
         self._instruments = KeptInstruments(self._settings.instrument_age_s_max * 1000)
         self._deals = DealSender(self._send_once)
+        self._recall = recall
         self._is_connected = False
         self._knows_offset = False
         self.server_time = ServerTime()
+        self.proven: Proven | None = None
+        """What was proven of the connected account's broker."""
+        self.build = 0
+        """The terminal's build; 0 before the first connection."""
+
+    @property
+    def ways(self) -> BrokerWays:
+        """How the connected account's broker is known to behave."""
+        return self.proven.ways if self.proven is not None else UNPROVEN
 
     async def connect(self) -> Account:
         account = await self._attach()
@@ -77,6 +91,8 @@ class Mt5Broker:
             account = await self._attach()
         if not self.server_time.is_measured:
             self.server_time.assume(self._clock.market_ms())
+        if self._recall is not None:
+            self.proven = await self._recall(account.server, account.login) or self.proven
         self._knows_offset = self._is_connected = True
         return account
 
@@ -88,6 +104,7 @@ class Mt5Broker:
         value = await self._ask({"call": "connect"})
         account = self._checked(value)
         self._login, self._server = account.login, account.server
+        self.build = mt5_read.fields(TERMINAL_FIELDS, value["terminal"])["build"]
         self.server_time.observe(value["newest_tick_s"] * 1000, self._clock.market_ms())
         return account
 
@@ -208,7 +225,7 @@ class Mt5Broker:
         self.forget(symbol)
         if row is None:
             return None
-        instrument = mt5_read.to_instrument(row)
+        instrument = fitted(mt5_read.to_instrument(row), self.ways)
         self._instruments.keep(instrument, now_ms)
         return instrument
 
@@ -237,7 +254,8 @@ class Mt5Broker:
     async def _searched(self, magic: int, since_ms: int, **also: str) -> Evidence:
         await self._ready()
         begun_ms = self._clock.market_ms()
-        search = {"call": "evidence", "magic": magic, "mark": mark_of(magic), **self._window(since_ms, None), **also}
+        mark = searched_mark(magic, self.ways)
+        search = {"call": "evidence", "magic": magic, "mark": mark, **self._window(since_ms, None), **also}
         found = await self._ask(search)
         return Evidence(
             begun_ms=begun_ms,
@@ -296,9 +314,15 @@ class Mt5Broker:
         if instrument is None:
             return result_of(retcodes.NO_SYMBOL, f"the broker has no symbol {action.symbol}")
         requests = deal_requests(
-            action, magic=magic, instrument=instrument, tick=tick, deviation_points=self._settings.deviation_points
+            action,
+            magic=magic,
+            instrument=instrument,
+            tick=tick,
+            deviation_points=self._settings.deviation_points,
+            proven=self.ways.of(action.symbol).fillings,
         )
-        return await self._deals.send(requests, fence, is_close=isinstance(action, ClosePosition))
+        is_close = isinstance(action, ClosePosition)
+        return await self._deals.send(worded(requests, self.ways, is_close=is_close), fence, is_close=is_close)
 
     async def _send_once(self, request: dict[str, Any], fence: Fence) -> SendResult:
         sealed = {"key": fence.key, "token": fence.token, "instance": fence.instance}

@@ -5,7 +5,7 @@ letter for the kind, and the magic number in eleven base32 digits: thirteen plai
 shorten comments to sixteen or refuse all but letters and digits.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from dtms.domain.actions import ActionKind, ClosePosition, MoveStop, OpenPosition
@@ -17,6 +17,7 @@ NUMBER_BITS = 40
 PREFIX_MAX = 2**13 - 1
 _DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 _MARK_LENGTH = 11
+COMMENT_LENGTH = 2 + _MARK_LENGTH
 _DEAL, _SLTP = 1, 6
 _ORDER_TYPES = {Side.LONG: 0, Side.SHORT: 1}
 _FILLINGS = {Filling.FOK: 0, Filling.IOC: 1, Filling.RETURN: 2}
@@ -92,11 +93,14 @@ def read_comment(comment: str) -> tuple[ActionKind, int] | None:
     return kind, magic
 
 
-def fillings_for(action: ClosePosition | OpenPosition, instrument: Instrument) -> tuple[Filling, ...]:
-    """List the fillings to try, in order; all of them when the symbol names none."""
+def fillings_for(
+    action: ClosePosition | OpenPosition, instrument: Instrument, proven: Collection[Filling] = ()
+) -> tuple[Filling, ...]:
+    """List the fillings to try, in order, proven ones first; all of them when the symbol names none."""
     is_full_close = isinstance(action, ClosePosition) and action.volume >= action.expected_volume
     order = _WHATEVER_FILLS if is_full_close else _ALL_OR_NOTHING
-    return tuple(filling for filling in order if filling in instrument.fillings) or order
+    wanted = tuple(filling for filling in order if filling in instrument.fillings) or order
+    return tuple(sorted(wanted, key=lambda filling: bool(proven) and filling not in proven))
 
 
 def stop_request(action: MoveStop, magic: int) -> dict[str, Any]:
@@ -112,7 +116,13 @@ def stop_request(action: MoveStop, magic: int) -> dict[str, Any]:
 
 
 def deal_requests(
-    action: ClosePosition | OpenPosition, *, magic: int, instrument: Instrument, tick: Tick, deviation_points: int
+    action: ClosePosition | OpenPosition,
+    *,
+    magic: int,
+    instrument: Instrument,
+    tick: Tick,
+    deviation_points: int,
+    proven: Collection[Filling] = (),
 ) -> list[dict[str, Any]]:
     """Build a market deal once for each filling to try: against the named position for a close, with its levels for
     an opening."""
@@ -129,7 +139,7 @@ def deal_requests(
         "magic": magic,
         "comment": comment_of(action.kind, magic),
     }
-    fillings = fillings_for(action, instrument)
+    fillings = fillings_for(action, instrument, proven)
     return [{**deal, **_levels(action), "type_filling": _FILLINGS[filling]} for filling in fillings]
 
 
