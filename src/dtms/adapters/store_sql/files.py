@@ -70,16 +70,12 @@ class Watched:
         return found
 
     def require_logged(self) -> None:
-        """See that what was committed lies in the files that a next start will read; only the writer asks.
-
-        Before a commit as well: one that follows on a cut log makes it long again.
+        """See after a commit that it went into the files that a next start will read; only the writer asks.
 
         Raises:
             StoreFailed: when main file or log was removed, replaced or cut.
         """
         size = self.require_same().st_size
-        if self._log_file is None and not self._log.exists():
-            return  # nothing was written yet
         if size < self._size:
             raise StoreFailed(f"the store {self._path} was cut from {self._size} to {size} bytes while it was open")
         self._size = size
@@ -91,9 +87,22 @@ class Watched:
         header = self._read_header()
         if header and int.from_bytes(header[:4], "big") not in LOG_MAGIC:
             raise StoreFailed(f"the log {self._log} was emptied or written over while it was open")
-        if header == self._log_header and found.st_size < self._log_size:
-            raise StoreFailed(f"the log {self._log} was cut from {self._log_size} to {found.st_size} bytes")
+        self._require_uncut(found.st_size, header)
         self._log_header, self._log_size = header, found.st_size
+
+    def require_uncut(self) -> None:
+        """See before a commit that the log was not cut: one that follows on it makes it long again.
+
+        Raises:
+            StoreFailed: when it was.
+        """
+        if self._log_file is not None and (size := _look(self._log).st_size) < self._log_size:
+            self._require_uncut(size, self._read_header())
+
+    def _require_uncut(self, size: int, header: bytes) -> None:
+        """Let a log be short that has another header: it was begun anew."""
+        if size < self._log_size and header == self._log_header:
+            raise StoreFailed(f"the log {self._log} was cut from {self._log_size} to {size} bytes while it was open")
 
     def is_log_lost(self) -> bool:
         """Answer whether the log that SQLite writes has lost its name, while the main file has not."""

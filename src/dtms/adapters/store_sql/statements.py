@@ -10,9 +10,9 @@ from functools import cache
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Dialect, Select, Table, and_, bindparam, delete, or_, select
+from sqlalchemy import Dialect, Select, Table, and_, bindparam, delete, func, literal_column, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.sql.elements import ClauseElement
+from sqlalchemy.sql.elements import ClauseElement, ColumnElement
 
 from dtms.adapters.store_sql import schema
 
@@ -54,8 +54,8 @@ class Statements:
     trade: Statement
     controls: Statement
     lease: Statement
+    count_facts: Statement
     last_fact: Statement
-    last_archived_fact: Statement
 
 
 _DIALECTS: dict[str, Callable[[], Dialect]] = {
@@ -92,8 +92,8 @@ def compile_statements(name: str) -> Statements:
         "trade": select(trades).where(trades.c.ticket == bindparam("ticket")),
         "controls": select(controls),
         "lease": select(leases).where(leases.c.key == bindparam("key")),
-        "last_fact": _last_of_chain(schema.facts),
-        "last_archived_fact": _last_of_chain(schema.archived_facts),
+        "count_facts": _count_up(insert).returning(_last_of_chain()),
+        "last_fact": select(_last_of_chain()),
     }
     return Statements(**{name: _compiled(clause, dialect) for name, clause in said.items()})
 
@@ -106,26 +106,27 @@ def _upsert(insert: Callable[[Table], Any], table: Table) -> ClauseElement:
     return clause
 
 
-def _last_of_chain(facts: Table) -> ClauseElement:
-    """Find the hash that a ticket's next fact follows on."""
-    clause: ClauseElement = (
+def _last_of_chain() -> ColumnElement[str | None]:
+    """Find the hash that a ticket's next fact follows on; its last ones may be in the archive."""
+    found = [
         select(facts.c.hash)
         .where(facts.c.ticket.is_not_distinct_from(bindparam("ticket")), facts.c.hash.is_not(None))
         .order_by(facts.c.id.desc())
-        .limit(1)
-    )
-    return clause
+        .limit(literal_column("1"))
+        .scalar_subquery()
+        for facts in (schema.facts, schema.archived_facts)
+    ]
+    return func.coalesce(*found)
 
 
-def _count_up(insert: Callable[[Table], Any]) -> ClauseElement:
+def _count_up(insert: Callable[[Table], Any]) -> Any:
     """Raise a counter by ``value``, and return what it was raised to."""
     counters = schema.counters
     statement = insert(counters)
     raised = statement.on_conflict_do_update(
         index_elements=[counters.c.name], set_={"value": counters.c.value + statement.excluded.value}
     )
-    clause: ClauseElement = raised.returning(counters.c.value)
-    return clause
+    return raised.returning(counters.c.value)
 
 
 def _compiled(clause: ClauseElement, dialect: Dialect) -> Statement:

@@ -24,21 +24,30 @@ class Trust:
         self.failure = self.failure or str(why)
 
     def require(self) -> None:
-        """Pass when the store may be believed.
+        """Pass when the store may be read.
 
         Raises:
             StoreFailed: when it failed, or its file is not the one that was opened.
         """
-        if self.failure is not None:
-            raise StoreFailed(f"the store failed and was not reopened yet: {self.failure}")
+        self._require_no_failure()
         if self._watched is not None:
             self._look(self._watched.require_same)
 
-    def require_logged(self) -> None:
-        """Pass when what was committed lies in the files that a next start will read.
+    def require_writable(self) -> None:
+        """Pass when a commit may begin: nothing failed, and the log is as long as the last commit left it.
 
         Raises:
-            StoreFailed: when it does not; a commit must not be acknowledged then.
+            StoreFailed: when it may not.
+        """
+        self._require_no_failure()
+        if self._watched is not None:
+            self._look(self._watched.require_uncut)
+
+    def require_logged(self) -> None:
+        """Pass when a commit went into the files that a next start will read.
+
+        Raises:
+            StoreFailed: when it did not; it must not be acknowledged.
         """
         if self._watched is not None:
             self._look(self._watched.require_logged)
@@ -56,6 +65,10 @@ class Trust:
         """Set a log aside that does not belong to the file beside it."""
         if self.failure is not None and self._watched is not None:
             self._watched.part(stamp)
+
+    def _require_no_failure(self) -> None:
+        if self.failure is not None:
+            raise StoreFailed(f"the store failed and was not reopened yet: {self.failure}")
 
     def _look(self, look: Callable[[], object]) -> None:
         try:

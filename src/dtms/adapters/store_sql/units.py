@@ -125,27 +125,23 @@ def _stands_in_the_way(stored: Row) -> bool:
 
 
 def _add_facts(tx: Transaction, facts: Sequence[Row]) -> Sequence[int]:
-    """Write facts, each chained to the one before it of the same ticket."""
+    """Write facts, each chained to the one before it of the same ticket.
+
+    That one is read under the write lock each time: another process may have added to the chain.
+    """
     if not facts:
         return ()
-    ids = tx.count_up(FACTS, len(facts))
-    last: dict[int | None, str | None] = {}
+    first = facts[0]["ticket"]
+    highest, previous = tx.answer(tx.say.count_facts, {"name": FACTS, "value": len(facts), "ticket": first})
+    ids = range(highest - len(facts) + 1, highest + 1)
+    last: dict[int | None, str | None] = {first: previous}
     placed = []
     for fact, number in zip(facts, ids, strict=True):
         ticket = fact["ticket"]
-        row = rows.chained(fact, number, last[ticket] if ticket in last else last_of_chain(tx, ticket))
+        if ticket not in last:
+            (last[ticket],) = tx.answer(tx.say.last_fact, {"ticket": ticket})
+        row = rows.chained(fact, number, last[ticket])
         last[ticket] = row["hash"]
         placed.append(row)
     tx.put(tx.say.add_fact, FACTS, placed)
     return tuple(ids)
-
-
-def last_of_chain(tx: Transaction, ticket: int | None) -> str | None:
-    """Return the hash that a ticket's next fact follows on; None for its first.
-
-    It is read under the write lock each time: another process may have added to the chain.
-    """
-    for statement in (tx.say.last_fact, tx.say.last_archived_fact):
-        if (found := tx.first(statement, {"ticket": ticket})) is not None:
-            return str(found[0])
-    return None

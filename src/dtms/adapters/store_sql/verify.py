@@ -52,11 +52,21 @@ def verify_start(database: SqliteDatabase) -> None:
             _require_ok(database, connection, f"integrity_check({table})")
         # A file of an earlier revision has no hashes yet, and one that is new has no tables.
         if _is_hashed(connection):
+            _require_columns(database, connection)
             verify_vital(connection)
 
 
 INDEXED = {*ACTED_ON, "counters"}
 """Tables whose indexes are looked at, too, at each start: a row that its index has lost would be overlooked."""
+
+
+def _require_columns(database: SqliteDatabase, connection: Any) -> None:
+    """See that the schema itself was not changed: a column by another name would be missed in silence."""
+    for table, layout in LAYOUTS.items():
+        has = {column[1] for column in connection.execute(f"PRAGMA table_info({table})")}
+        missing = {*layout.kinds, HASH, *([layout.text] if layout.text else [])} - has
+        if missing:
+            raise database.unsound(f"{table} has no {', '.join(sorted(missing))}")
 
 
 def _is_hashed(connection: Any) -> bool:
@@ -164,6 +174,7 @@ def verify_file(path: Path) -> None:
     database = SqliteDatabase(path)
     with database.named(), contextlib.closing(database.connect("ro")) as connection:
         _require_ok(database, connection, "integrity_check(1)")
+        _require_columns(database, connection)
         found = list(_all_damaged(connection))
     if found:
         raise StoreDamaged(tuple(found))

@@ -65,10 +65,12 @@ class Transaction:
             self.run_all(statement, keys)
             self.written.append((f"{GONE}{table}", keys))
 
-    def first(self, statement: Statement, row: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    def answer(self, statement: Statement, row: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Run a statement that answers one row."""
         self.run(statement, row)
-        found: list[tuple[Any, ...]] = self.cursor.fetchall()
-        return found[0] if found else None
+        found: tuple[Any, ...]
+        (found,) = self.cursor.fetchall()
+        return found
 
     def rows(self, statement: Statement, row: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Answer the rows that a statement selects, by column name."""
@@ -81,9 +83,8 @@ class Transaction:
 
     def count_up(self, name: str, by: int) -> range:
         """Take the next ``by`` numbers of a counter."""
-        raised = self.first(self.say.count_up, {"name": name, "value": by})
-        assert raised is not None, "RETURNING answers one row"
-        return range(raised[0] - by + 1, raised[0] + 1)
+        (raised,) = self.answer(self.say.count_up, {"name": name, "value": by})
+        return range(raised - by + 1, raised + 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,8 +134,7 @@ class Committer:
         """Apply works in one transaction, together with those that ``late`` adds once the write lock is held."""
         batch = list(works)
         try:
-            self._trust.require()
-            self._trust.require_logged()
+            self._trust.require_writable()
             tx = self._ready()
             tx.written.clear()
             tx.cursor.execute(BEGIN)
