@@ -44,6 +44,8 @@ class Sight:
     """What refusals taught of the account and the symbol."""
     symbol_order: tuple[int, ...] = ()
     """Tickets of every position of the symbol on the account, oldest first, this family's or not."""
+    strange: frozenset[int] = frozenset()
+    """Numbers of the intents whose positions the broker lists on the symbol, and this family does not know."""
 
     @property
     def side_positions(self) -> tuple[Position, ...]:

@@ -56,6 +56,8 @@ class Order:
     after: After | None = None
     despite_halt: bool = False
     correlation_id: str | None = None
+    strange: frozenset[int] = frozenset()
+    """Numbers of intents whose positions the broker lists, and the family does not know."""
 
 
 class Executor:
@@ -132,6 +134,9 @@ class Executor:
             told = f"{unresolved.action.kind.value} (intent {unresolved.number})"
             raise Unsent(f"nobody can say yet whether {told} was executed")
         for intent in stored:
+            if intent.number in order.strange:
+                watch.next_fast_ms = 0
+                raise Unsent(f"what intent {intent.number} opened has shown up, and is to be taken in first")
             if intent.action.kind is kind and intent.state is IntentState.NOT_EXECUTED and self._is_recent(intent):
                 raise Unsent(f"intent {intent.number} was not executed, and could still be for a while")
 

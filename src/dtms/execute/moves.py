@@ -26,6 +26,7 @@ FARTHER = 2.0
 """A stop that the broker takes for too near is set as many times as far away, once."""
 CLOSES = frozenset({Move.CLOSE_HEDGE, Move.CLOSE_ALL, Move.CLOSE_REST})
 """Moves that are done when nothing is left of what they close; whatever refuses them, they are not given up."""
+CHANGES_EXPOSURE = frozenset({Move.OPEN_HEDGE, Move.READD, Move.CLOSE_PART})
 NEEDS_ATR = frozenset({Move.TIGHTEN, Move.OPEN_HEDGE})
 AfterMove = Callable[[Move, Trade, Outcome], tuple[Trade, Sequence[Fact]]]
 """What is committed together with the last action of a move."""
@@ -98,6 +99,9 @@ class Moves:
             return None, Told(Ending.FAILED, f"no sound quote or view of {watch.trade.symbol}", wait=True)
         if sight.own is None and watch.trade.volume > ZERO:  # one list without it is no evidence that it is gone
             return None, _not_listed(watch)
+        if move in CHANGES_EXPOSURE and _differs(watch.trade, sight):
+            watch.next_fast_ms = 0  # somebody closed or added, or a request was carried out late: matched first
+            return None, Told(Ending.FAILED, "the broker's lots are not those that are remembered", wait=True)
         sight = replace(sight, instrument=_keeping_away(sight.instrument, farther))
         planned = plan(move, sight)
         if isinstance(planned, Impossible):
@@ -209,6 +213,13 @@ class Moves:
             trade = replace(watch.trade, needs_attention=f"{kind.value} failed {failures} times: {told.reason}")
             fact = self._desk.journal.fact(FactKind.NEEDS_ATTENTION, trade.needs_attention or "", trade=trade)
             await self._desk.commit(watch, trade, [fact])
+
+
+def _differs(trade: Trade, sight: Sight) -> bool:
+    """Answer whether the broker holds other lots of the family than the trade remembers."""
+    held = {p.ticket: p.volume for p in (*sight.side_positions, *sight.hedges)}
+    known = {m.ticket: m.volume for m in trade.members}
+    return held != ({trade.position: trade.volume, **known} if trade.volume > ZERO else known)
 
 
 def _nothing_to_send(watch: Watch, move: Move, planned: Plan) -> Told:

@@ -76,9 +76,9 @@ class Presence:
 
 
 def _has_shrunk(trade: Trade, positions: Mapping[int, Position]) -> bool:
-    """Answer whether the broker lists fewer lots on the trade's side than are remembered."""
-    known = {trade.position: trade.volume, **{m.ticket: m.volume for m in trade.readds}}
-    return any(ticket in positions and positions[ticket].volume < volume for ticket, volume in known.items())
+    """Answer whether the broker lists fewer lots on the trade's side than are remembered, or none of a position."""
+    known = {m.ticket: m.volume for m in trade.readds} | ({trade.position: trade.volume} if trade.volume else {})
+    return any(ticket not in positions or positions[ticket].volume < volume for ticket, volume in known.items())
 
 
 def is_as_known(trade: Trade, positions: Mapping[int, Position]) -> bool:

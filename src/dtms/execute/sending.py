@@ -6,7 +6,7 @@ from decimal import Decimal
 from dtms.decide.defence import Plan, Sight, family_sight_positions
 from dtms.domain.actions import Action, Ending, Outcome, Serves
 from dtms.domain.market import Instrument
-from dtms.domain.prices import floor_lots
+from dtms.domain.prices import ZERO, floor_lots
 from dtms.domain.snapshot import Snapshot
 from dtms.domain.trade import Trade
 from dtms.execute.answers import is_gone
@@ -42,6 +42,7 @@ class Sending:
         if tick is None or not tick.is_sound:
             return None
         own, readds, hedges = family_sight_positions(watch.trade, dict(snapshot.positions))
+        open_lots = sum((p.volume for p in (own, *readds) if p is not None), ZERO)
         unresolved = any(i.action.kind.changes_exposure for i in watch.open_intents.values())
         return Sight(
             trade=replace(watch.trade, reduce_only=watch.trade.reduce_only or unresolved),
@@ -52,21 +53,28 @@ class Sending:
             instrument=symbol.instrument,
             account=snapshot.account,
             atr_m15=symbol.view.atr_m15 if symbol.view is not None else float("nan"),
-            part_left=self._part_left(watch.trade, symbol.instrument),
+            part_left=self._part_left(watch.trade, open_lots, symbol.instrument),
             protection=self._desk.settings.protection,
             rails=self._desk.settings.rails,
             cost_money=(watch.cost_money or 0.0) + (own.swap if own else 0.0),
             learned=self._desk.learned,
             symbol_order=self._desk.closing_order(snapshot, watch.trade.symbol),
+            strange=self._strange(watch.trade, snapshot),
         )
 
-    def _part_left(self, trade: Trade, instrument: Instrument) -> Decimal | None:
+    def _strange(self, trade: Trade, snapshot: Snapshot) -> frozenset[int]:
+        known = {trade.position, *(m.ticket for m in trade.members)}
+        strange = (p for p in snapshot.positions.values() if p.symbol == trade.symbol and p.ticket not in known)
+        numbers = (self._desk.broker.number_in(p.magic, p.comment) for p in strange)
+        return frozenset(number for number in numbers if number is not None)
+
+    def _part_left(self, trade: Trade, open_lots: Decimal, instrument: Instrument) -> Decimal | None:
         """Return what is left of a part that was begun: never more than a part of what is open now would be."""
         protection = self._desk.settings.protection
         if trade.part_left is None or protection.partial_below_minimum == "close_all":
             return trade.part_left
         share = Decimal(str(protection.close_share))
-        return min(trade.part_left, floor_lots(trade.open_volume * share, instrument))
+        return min(trade.part_left, floor_lots(open_lots * share, instrument))
 
     async def carry_out(
         self, watch: Watch, symbol: SymbolWatch, sight: Sight, planned: Plan, serving: Serving
@@ -82,6 +90,7 @@ class Sending:
                 tick=sight.tick,
                 instrument=sight.instrument,
                 after=serving.after if last else None,
+                strange=sight.strange,
             )
             outcome = await self._desk.executor.run(order)
             await self._note(watch, symbol, sight, action, outcome)
