@@ -54,10 +54,14 @@ class Isolation:
             except Exception as error:  # noqa: BLE001 - the edge of a trade's cycle: it records and isolates
                 await self._failed(watch, error)
                 return None
-            watch.noted.pop(UNANSWERED, None)
             if not watch.trade.is_active and self._presence.is_settled(watch):
                 self._book.drop(watch.ticket)
             return done
+
+    def answered(self, watch: Watch) -> None:
+        """Note that the broker told all that was asked for a trade."""
+        if watch.noted.pop(UNANSWERED, None) is not None:
+            watch.held = None
 
     async def is_answering(self) -> bool:
         """Answer whether the broker gives a sound list of the account and its positions."""

@@ -328,6 +328,7 @@ class Monitor:
         symbol = self.book.symbols[watch.trade.symbol]
         was_unconfirmed = watch.trade.unconfirmed
         await self._presence.check(watch, snapshot)
+        self._isolation.answered(watch)
         if was_unconfirmed and not watch.trade.unconfirmed:
             self._check_soon(watch)  # it was held while nobody could say whether its position was there
         if watch.trade.is_active and _lost(watch.trade) and (watch.trade.volume == ZERO or symbol.stale is None):

@@ -184,6 +184,7 @@ class Restart:
             symbol = self._book.symbols[watch.trade.symbol]
             if not await self._restoring.restore(watch, symbol):
                 await self._presence.check(watch, snapshot)
+            self._isolation.answered(watch)
 
         if watch.lock.locked():  # a request is on its way: what was read of it is old when it is done
             async with watch.lock:
