@@ -106,7 +106,7 @@ def test_what_an_earlier_engine_did_while_its_successor_waited_is_known(tmp_path
         lives = await Lives.begin(WINDOW, tmp_path, register=False)
         first, ticket = lives.on, await opened(lives)
         successor = asyncio.create_task(lives.go_on())
-        await asyncio.sleep(5)
+        await asyncio.sleep(2)  # not so long that the first renews its lease: then the second would give up
         await first.engine.register(Registration(ticket=ticket))
         await first.engine.stop()
         await successor
