@@ -1,5 +1,8 @@
 """A store on a real file, in each of its two ways of working."""
 
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,3 +47,15 @@ def make_store(request: pytest.FixtureRequest, path: Path, clock: ManualClock, w
 @pytest.fixture
 def threaded(path: Path, clock: ManualClock, world: LeaseWorld) -> MakeStore:
     return lambda: SqlStore(f"sqlite:///{path}", clock, world=world)
+
+
+@pytest.fixture(scope="package")
+def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Compile the library whose calls fail on demand."""
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if sys.platform != "linux" or compiler is None:
+        pytest.skip("failing calls need Linux and a C compiler")
+    made = tmp_path_factory.mktemp("shim") / "faulty_disk.so"
+    source = str(Path(__file__).parent / "faulty_disk.c")
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", str(made), source, "-ldl"], check=True, timeout=60)
+    return made

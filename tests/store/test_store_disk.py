@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import shutil
 import stat
 import subprocess
 import sys
@@ -25,18 +24,6 @@ from .conftest import MakeStore
 
 FRAME = 24 + 4096
 HERE = Path(__file__).parent
-
-
-@pytest.fixture(scope="module")
-def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Compile the library whose calls fail on demand."""
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if sys.platform != "linux" or compiler is None:
-        pytest.skip("failing calls need Linux and a C compiler")
-    made = tmp_path_factory.mktemp("shim") / "faulty_disk.so"
-    source = str(HERE / "faulty_disk.c")
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", str(made), source, "-ldl"], check=True, timeout=60)
-    return made
 
 
 def _run(shim: Path, path: Path, kind: str) -> list[str]:

@@ -191,7 +191,7 @@ def test_nothing_is_acknowledged_or_read_while_the_file_cannot_be_verified(make_
         await store.commit(Unit(create=[trade(n) for n in range(100)], facts=(fact(),)))
         await store.reopen()  # all of it is in the main file now
         _move(path, "elsewhere")
-        with pytest.raises(StoreFailed, match="gone while the store is open|unable to open"):
+        with pytest.raises(StoreFailed, match=r"gone while the store is open|unable to open"):
             await store.commit(Unit(create=(trade(200),)))
         with pytest.raises(StoreFailed, match="not reopened yet"):
             await store.trade(1)
