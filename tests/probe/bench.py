@@ -27,6 +27,10 @@ class Cut(BaseException):
     """The process ends here."""
 
 
+def _nothing() -> None:
+    """Let it go on."""
+
+
 @dataclass(slots=True)
 class Counted:
     """A link that ends the process at a send: before it goes out, or after it was answered."""
@@ -34,6 +38,8 @@ class Counted:
     inner: LocalLink
     cut_at: int | None = None
     is_after: bool = False
+    at: Mapping[int, Callable[[], None]] = field(default_factory=dict)
+    """What happens before the nth send."""
     sends: int = 0
     is_dead: bool = False
 
@@ -43,6 +49,7 @@ class Counted:
         if request["call"] != "send":
             return await self.inner.call(request)
         self.sends += 1
+        self.at.get(self.sends, _nothing)()
         is_last = self.sends == self.cut_at
         self.is_dead = is_last
         if is_last and not self.is_after:
@@ -63,23 +70,32 @@ class Site:
     told: list[str] = field(default_factory=list)
     runs: int = 0
     link: Counted | None = None
+    gateway: Gateway | None = None
 
-    async def probe(self, *, cut_at: int | None = None, is_after: bool = False, **ordered: Any) -> Report:
+    async def probe(
+        self,
+        *,
+        cut_at: int | None = None,
+        is_after: bool = False,
+        at: Mapping[int, Callable[[], None]] | None = None,
+        **ordered: Any,
+    ) -> Report:
         """Run a probe as a process of its own would."""
         self.runs += 1
         gateway = Gateway(self.terminal, instance=1, now=self.clock.machine_s, requests_per_day=1_000_000)
-        self.link = Counted(LocalLink(gateway), cut_at=cut_at, is_after=is_after)
+        self.gateway = gateway
+        self.link = Counted(LocalLink(gateway), cut_at=cut_at, is_after=is_after, at=at or {})
         store = SqlStore(self.url, self.clock, inline=True)
         await store.open()
         broker = Mt5Broker(self.link, self.clock, magic_prefix=77)
         try:
-            async with held(store, broker, self.clock, f"probe:{self.runs}:0") as fence:
+            async with held(store, broker, self.clock, f"probe:{self.runs}:0") as lease:
                 probe = Probe(
                     link=self.link,
                     broker=broker,
                     store=store,
                     clock=self.clock,
-                    fence=fence,
+                    lease=lease,
                     tell=self.told.append,
                 )
                 return await probe.run(Ordered(**{"symbol": EURUSD, **ordered}))

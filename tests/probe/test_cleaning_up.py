@@ -1,5 +1,6 @@
 """Whatever happens, nothing of a probe stays open: a kill between any two requests, lost answers, others' positions."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -7,17 +8,23 @@ import pytest
 from tests.adapters_mt5.bench import BTCUSD, EURUSD, described
 from tests.probe.bench import Cut, Site, at_site, probed
 
+from dtms.adapters.store_sql.store import SqlStore
+from dtms.decide.capabilities import Learned
 from dtms.domain.errors import Misconfigured
 from dtms.ports.store import KeptKind
 from dtms.probe.findings import key_of
 
 QUICK = ("none",)
 """An experiment that sends nothing: such a run only cleans up."""
+CLOSE = 9
+"""The request with which the first comment's position is to be closed: something is open."""
 LOST = [
     {"kind": "lost_executed", "probability": 0.15, "seed": 1, "times": 0},
     {"kind": "lost_unexecuted", "probability": 0.1, "seed": 2, "times": 0},
     {"kind": "lost_late", "probability": 0.1, "seed": 3, "times": 0},
     {"kind": "requote", "probability": 0.1, "seed": 4, "times": 0},
+    {"kind": "placed_late", "probability": 0.05, "seed": 5, "times": 0},
+    {"kind": "placed_never", "probability": 0.05, "seed": 6, "times": 0},
 ]
 
 
@@ -156,8 +163,6 @@ def test_a_closed_market_ends_the_run_and_says_so(tmp_path: Path) -> None:
 
 def test_a_server_that_is_at_work_is_not_disturbed(tmp_path: Path) -> None:
     async def story(site: Site) -> None:
-        from dtms.adapters.store_sql.store import SqlStore
-
         store = SqlStore(site.url, site.clock, inline=True)
         await store.open()
         lease = await store.acquire("engine", "server:1:0", 3_600.0)
@@ -172,3 +177,82 @@ def test_a_server_that_is_at_work_is_not_disturbed(tmp_path: Path) -> None:
         await store.close()
 
     at_site(story, tmp_path)
+
+
+def test_a_broker_that_stops_all_trading_leaves_a_report_of_what_is_open_and_the_next_run_closes_it(
+    tmp_path: Path,
+) -> None:
+    async def story(site: Site) -> None:
+        switches = site.terminal.simulation.switches
+
+        def off() -> None:
+            switches.account_trade_allowed = False
+
+        report = await site.probe(at={CLOSE: off})
+        assert not report.is_clean
+        assert [one.ticket for one in site.positions] == list(report.left)
+        assert report.left
+        switches.account_trade_allowed = True
+        assert (await site.probe(only=QUICK)).is_complete
+        assert not site.positions
+
+    at_site(story, tmp_path)
+
+
+def test_a_cleaning_up_that_nobody_could_watch_is_never_called_clean(tmp_path: Path) -> None:
+    async def story(site: Site) -> None:
+        elsewhere = {"do": "add", "fault": {"kind": "wrong_account"}}
+        report = await site.probe(at={CLOSE: lambda: site.terminal.simulation.control(elsewhere)})
+        assert not report.is_clean
+        assert site.positions
+        site.terminal.simulation.control({"do": "clear"})
+        assert (await site.probe(only=QUICK)).is_complete
+        assert not site.positions
+
+    at_site(story, tmp_path)
+
+
+def test_a_gateway_that_is_started_anew_meanwhile_is_told_the_token_again(tmp_path: Path) -> None:
+    async def story(site: Site) -> None:
+        def restarted() -> None:
+            assert site.gateway is not None
+            site.gateway.instance += 1
+
+        report = await site.probe(at={5: restarted, 20: restarted})
+        assert report.is_complete, report.failures
+        assert not site.positions
+
+    at_site(story, tmp_path)
+
+
+@pytest.mark.parametrize(("at", "ms_min", "ms_max"), [(1, 3_000, 5_000), (CLOSE - 1, 300, 800)])
+def test_an_interruption_is_followed_by_cleaning_up(at: int, ms_min: int, ms_max: int, tmp_path: Path) -> None:
+    """Even when it comes before the broker lists what was just opened."""
+
+    async def story(site: Site) -> None:
+        def interrupt() -> None:
+            running.cancel()
+
+        running = asyncio.ensure_future(site.probe(at={at: interrupt}))
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert site.link is not None
+        closes = [note.request["position"] for note in site.terminal.simulation.ledger.requests[at:]]
+        assert closes
+        assert all(closes), "nothing was sent any more but closes"
+        assert not site.positions
+
+    slow = {"kind": "lag", "ms_min": ms_min, "ms_max": ms_max}
+    at_site(story, tmp_path, described(faults=[slow]))
+
+
+def test_what_an_account_prohibits_is_known_to_the_engine_from_then_on(tmp_path: Path) -> None:
+    async def story(site: Site) -> Learned:
+        await site.probe(only=("fillings", "opposite deals"))
+        store = SqlStore(site.url, site.clock, inline=True)
+        await store.open()
+        kept = await store.kept(KeptKind.PROBE, "Simulated-Demo:5000001:learned")
+        await store.close()
+        return Learned.from_json(kept[-1].body)
+
+    assert at_site(story, tmp_path, described(account={"hedge_allowed": False})) == Learned(no_hedging=True)

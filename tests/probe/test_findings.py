@@ -137,6 +137,11 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
             "reversal.changes_ticket": True,
         },
     ),
+    (
+        "positions freeze within 30 points",
+        changed(PLAIN, freeze_level_points=30),
+        {"stops.points_accepted": 31, "stops.hidden_points": 0},
+    ),
     ("first in, first out", account(fifo_close=True), {"account.fifo": True, "account.fifo_as_declared": True}),
     (
         "hedging is prohibited, which nothing declares",
@@ -202,6 +207,13 @@ def test_several_positions_of_one_order_are_all_closed(tmp_path: Path) -> None:
     report, site = probed(tmp_path, changed(manners(step_fills=3), volume_min_lots=0.01))
     assert report.failures == ()
     assert report.value("order.positions") == 2
+    assert not site.positions
+
+
+def test_a_symbol_with_two_digits_and_a_wide_spread_is_probed_as_well(tmp_path: Path) -> None:
+    report, site = probed(tmp_path, symbol="BTCUSDc")
+    assert report.failures == ()
+    assert report.value("partial.keeps_ticket") is True
     assert not site.positions
 
 

@@ -44,7 +44,7 @@ def probe(
     ordered = Ordered(symbol=symbol, real=real, only=tuple(only or ()))
     report = asyncio.run(_run(_load(config, sets), ordered, _tell))
     _show(report, as_json=as_json)
-    raise typer.Exit(NOT_CLEAN if report.left else 0 if report.is_complete else INCOMPLETE)
+    raise typer.Exit(NOT_CLEAN if not report.is_clean else 0 if report.is_complete else INCOMPLETE)
 
 
 def _tell(line: str) -> None:
@@ -86,8 +86,8 @@ async def _run(config: "Config", ordered: "Ordered", tell: "Tell") -> "Report":
         )
         store = SqlStore(config.store.url, clock)
         await store.open()
-        async with held(store, broker, clock, this_holder()) as fence:
-            probing = Probe(link=link, broker=broker, store=store, clock=clock, fence=fence, tell=tell)
+        async with held(store, broker, clock, this_holder()) as lease:
+            probing = Probe(link=link, broker=broker, store=store, clock=clock, lease=lease, tell=tell)
             return await probing.run(ordered)
     finally:
         if store is not None:

@@ -1,20 +1,18 @@
 """The right to act while a probe is at work: the engine's own, so that no server acts at the same time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from dtms.execute.authority import RENEW_S, EngineLease
-from dtms.ports.broker import Broker, Fence
+from dtms.ports.broker import Broker
 from dtms.ports.clock import Clock
 from dtms.ports.store import Store
 
-GetFence = Callable[[], Awaitable[Fence]]
-
 
 @asynccontextmanager
-async def held(store: Store, broker: Broker, clock: Clock, holder: str) -> AsyncIterator[GetFence]:
-    """Hold the engine's lease, and give what puts its token into each request.
+async def held(store: Store, broker: Broker, clock: Clock, holder: str) -> AsyncIterator[EngineLease]:
+    """Hold the engine's lease, whose token goes into each request.
 
     Raises:
         Misconfigured: when a DTMS server is at work on this store.
@@ -23,7 +21,7 @@ async def held(store: Store, broker: Broker, clock: Clock, holder: str) -> Async
     await lease.acquire()
     keeper = asyncio.create_task(_keep(lease, clock))
     try:
-        yield lease.fence
+        yield lease
     finally:
         keeper.cancel()
         await asyncio.gather(keeper, return_exceptions=True)

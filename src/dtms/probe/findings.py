@@ -38,10 +38,12 @@ class Report:
     """Experiments that could not be finished, and why."""
     left: tuple[int, ...] = ()
     """Tickets of the probe's own positions that could not be closed."""
+    is_clean: bool = True
+    """Whether it was seen, twice, that nothing of the probe is left."""
 
     @property
     def is_complete(self) -> bool:
-        return not self.failures and not self.left
+        return not self.failures and self.is_clean
 
     def value(self, name: str, otherwise: Json = None) -> Json:
         """Return what was found under a name."""
@@ -57,6 +59,7 @@ class Report:
             "findings": [one.as_json() for one in self.findings],
             "failures": list(self.failures),
             "left": list(self.left),
+            "is_clean": self.is_clean,
         }
 
 

@@ -67,6 +67,8 @@ class Hand:
     unclear: int = 0
     """Requests whose answer said nothing."""
     sends: int = 0
+    is_open_ended: bool = False
+    """Whether an opening was sent of which the books have not shown what it made."""
 
     @property
     def volume(self) -> float:
@@ -92,6 +94,7 @@ class Hand:
             server_ms, until_ms = (await self.line.tick())["server_ms"], self.clock.market_ms() + SHOWN_S_MAX * 1000
             while not _deals_of(await self.line.books(server_ms), reply) and self.clock.market_ms() < until_ms:
                 await self.clock.sleep_machine(POLL_S)
+            self.is_open_ended = self.clock.market_ms() >= until_ms
         await self.clock.sleep_market(max(1.0, 2.0 * self.lag_ms / 1000))
 
     # --- sending -----------------------------------------------------------------------------------------------------
@@ -128,6 +131,7 @@ class Hand:
             return requests.opening(self.symbol, side, lots, on_grid(price, self.instrument), **named)
 
         known = {row["ticket"] for row in await self.line.positions()}
+        self.is_open_ended = True
         reply = await self.send(build)
         if reply.code in requests.UNCLEAR:
             reply = await self._cleared_up(reply, number, known)
@@ -135,6 +139,7 @@ class Hand:
             self.note.opened(reply.order)
         else:
             self.note.refused()
+            self.is_open_ended = False
         return reply
 
     async def _cleared_up(self, reply: Reply, magic: int, known: set[int]) -> Reply:
@@ -236,6 +241,7 @@ class Hand:
                 seen.setdefault(name, self.clock.market_ms() - since_ms)
             if len(found) == 3:
                 made = _made(books, reply, magic, closing)
+                self.is_open_ended = self.is_open_ended and closing is not None
                 self._count(reply, Lag(**{f"{name}_ms": at for name, at in seen.items()}), closing)
                 self.note.positions |= {row["identifier"] for row in made.positions if closing is None}
                 return made

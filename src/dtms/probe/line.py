@@ -1,17 +1,19 @@
 """Asking a terminal through its gateway, in the vendor's own words."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from dtms.domain.errors import BrokerUnavailable, DtmsError, OutcomeUnknown, WrongAccount
-from dtms.ports.broker import Fence
+from dtms.execute.authority import EngineLease
 from dtms.ports.clock import Clock
 from dtms.probe.requests import Code, Reply
 from dtms.terminal import protocol
 from dtms.terminal.protocol import Refusal
 
 _DAY_S = 86_400
+_PASSING = frozenset({Refusal.OTHER_INSTANCE, Refusal.LATE, Refusal.DISCONNECTED})
+"""Refusals of the gateway after which the same request may be passed on a moment later."""
 ASK_TRIES = 5
 ASK_WAIT_S = 2.0
 Row = dict[str, Any]
@@ -44,13 +46,11 @@ class Books:
 class Line:
     """One account behind one gateway; every question names the account, so that no other one answers."""
 
-    def __init__(
-        self, link: Link, clock: Clock, *, login: int, server: str, symbol: str, fence: Callable[[], Awaitable[Fence]]
-    ) -> None:
+    def __init__(self, link: Link, clock: Clock, *, login: int, server: str, symbol: str, lease: EngineLease) -> None:
         self._link = link
         self._clock = clock
         self._account = {"login": login, "server": server}
-        self._fence = fence
+        self._lease = lease
         self.symbol = symbol
 
     async def raw(self, call: str, **arguments: Any) -> Mapping[str, Any]:
@@ -91,13 +91,15 @@ class Line:
         """Read the quote.
 
         Raises:
-            Stopped: when there is none that is sound.
+            Stopped: when there is none that is sound, for some seconds.
         """
-        row = (await self.ask("quotes", symbols=[self.symbol]))[self.symbol]
-        tick = _named(protocol.TICK_FIELDS, row or [0] * len(protocol.TICK_FIELDS))
-        if not (tick["bid"] and tick["ask"] and 0 < tick["bid"] <= tick["ask"]):
-            raise Stopped(f"there is no sound quote of {self.symbol}")
-        return {**tick, "server_ms": int(tick["time_msc"] or tick["time"] * 1000)}
+        for _ in range(ASK_TRIES):
+            row = (await self.ask("quotes", symbols=[self.symbol]))[self.symbol]
+            tick = _named(protocol.TICK_FIELDS, row or [0] * len(protocol.TICK_FIELDS))
+            if tick["bid"] and tick["ask"] and 0 < tick["bid"] <= tick["ask"]:
+                return {**tick, "server_ms": int(tick["time_msc"] or tick["time"] * 1000)}
+            await self._clock.sleep_machine(ASK_WAIT_S)
+        raise Stopped(f"there is no sound quote of {self.symbol}")
 
     async def spec(self) -> Row:
         """Read the symbol's specification; Stopped when the broker has no such symbol."""
@@ -136,35 +138,61 @@ class Line:
         )
 
     async def send(self, request: Mapping[str, Any]) -> Reply:
-        """Send one request once.
+        """Send one request; again only when the gateway certainly did not pass it on.
 
         Raises:
             Stopped: when the gateway would not pass it on.
         """
-        fence = await self._fence()
-        sealed = {"key": fence.key, "token": fence.token, "instance": fence.instance, **self._account}
+        for _ in range(ASK_TRIES):
+            try:
+                answer = await self._passed(request)
+            except OutcomeUnknown as lost:
+                return Reply(code=Code.NOBODY_KNOWS, text=str(lost))
+            if answer.get("refused") not in _PASSING:
+                return _read(answer)
+            await self._clock.sleep_machine(ASK_WAIT_S)
+        return _read(answer)
+
+    async def _passed(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Pass a request on under the present token; gives what the gateway answered.
+
+        Raises:
+            OutcomeUnknown: when it may have been sent, and no answer came.
+            Stopped: when the gateway cannot be reached.
+        """
         try:
+            fence = await self._lease.fence()
+            sealed = {"key": fence.key, "token": fence.token, "instance": fence.instance, **self._account}
             answer = await self._link.call({"call": "send", "request": dict(request), **sealed})
-        except OutcomeUnknown as lost:
-            return Reply(code=Code.NOBODY_KNOWS, text=str(lost))
         except BrokerUnavailable as away:
             raise Stopped(str(away)) from away
-        if "refused" in answer:
-            raise Stopped(f"the gateway refused: {answer['message']}")
-        if "value" not in answer:
-            return Reply(code=Code.NOBODY_KNOWS, text=str(answer["message"]))
-        if answer["value"] is None:
-            code, text = answer["last_error"]
-            return Reply(code=code, text=text)
-        found = _named(protocol.RESULT_FIELDS, answer["value"])
-        return Reply(
-            code=found["retcode"],
-            text=found["comment"],
-            order=found["order"],
-            deal=found["deal"],
-            volume=found["volume"],
-            price=found["price"],
-        )
+        if answer.get("refused") == Refusal.OTHER_INSTANCE:
+            self._lease.forget_fence()
+        return answer
+
+
+def _read(answer: Mapping[str, Any]) -> Reply:
+    """Read the answer to a send.
+
+    Raises:
+        Stopped: when it is the gateway's refusal.
+    """
+    if "refused" in answer:
+        raise Stopped(f"the gateway refused: {answer['message']}")
+    if "value" not in answer:
+        return Reply(code=Code.NOBODY_KNOWS, text=str(answer["message"]))
+    if answer["value"] is None:
+        code, text = answer["last_error"]
+        return Reply(code=code, text=text)
+    found = _named(protocol.RESULT_FIELDS, answer["value"])
+    return Reply(
+        code=found["retcode"],
+        text=found["comment"],
+        order=found["order"],
+        deal=found["deal"],
+        volume=found["volume"],
+        price=found["price"],
+    )
 
 
 def _named(names: Sequence[str], row: Sequence[Any]) -> Row:

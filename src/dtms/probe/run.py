@@ -3,13 +3,15 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
+from dtms.decide.capabilities import Learned
 from dtms.domain.broker_ways import UNPROVEN
 from dtms.domain.errors import BrokerUnavailable, DtmsError, Misconfigured
-from dtms.ports.broker import Broker, Fence
+from dtms.execute.authority import EngineLease
+from dtms.ports.broker import Broker
 from dtms.ports.clock import Clock
-from dtms.ports.store import Store, Unit
+from dtms.ports.store import Kept, KeptKind, Store, Unit
 from dtms.probe import deals, delays, requests, stops, words
-from dtms.probe.findings import Finding, Report, kept_of, recall
+from dtms.probe.findings import Finding, Report, kept_of, key_of, recall
 from dtms.probe.hand import Hand
 from dtms.probe.line import Inconclusive, Line, Link, Row, Stopped
 from dtms.probe.note import Note
@@ -50,13 +52,13 @@ class Ordered:
 
 @dataclass(slots=True, kw_only=True)
 class Probe:
-    """One account, one symbol; the caller holds the authority that ``fence`` stands for."""
+    """One account, one symbol; the caller holds ``lease``."""
 
     link: Link
     broker: Broker
     store: Store
     clock: Clock
-    fence: Callable[[], Awaitable[Fence]]
+    lease: EngineLease
     tell: Tell
     failures: list[str] = field(default_factory=list)
 
@@ -69,17 +71,16 @@ class Probe:
         """
         account = await self.broker.connect()
         symbol = ordered.symbol
-        line = Line(self.link, self.clock, login=account.login, server=account.server, symbol=symbol, fence=self.fence)
+        line = Line(self.link, self.clock, login=account.login, server=account.server, symbol=symbol, lease=self.lease)
         terminal, row = await line.terminal()
         _refuse_real(row, ordered)
         hand = await self._hand(line, Note(self.store, self.clock, account.server, account.login, symbol))
         await self._clean_up_before(hand)
         findings: list[Finding] = []
-        left: tuple[int, ...] = ()
         try:
             await self._experiment(hand, ordered, findings)
         finally:  # whatever ends it, an interruption too
-            left = await self._clean_up_after(hand)
+            is_clean, left = await self._clean_up_after(hand)
         report = Report(
             server=account.server,
             login=account.login,
@@ -89,6 +90,7 @@ class Probe:
             findings=tuple(findings),
             failures=tuple(self.failures),
             left=left,
+            is_clean=is_clean,
         )
         await self._keep(report)
         return report
@@ -152,22 +154,37 @@ class Probe:
         self.tell(f"{name}: {told}")
         return {}
 
-    async def _clean_up_after(self, hand: Hand) -> tuple[int, ...]:
+    async def _clean_up_after(self, hand: Hand) -> tuple[bool, tuple[int, ...]]:
         """Close everything, look twice, and forget the note only when nothing is left."""
         try:
             rows = await sweep(hand, finally_=True)
         except DtmsError as failed:
             self.failures.append(f"cleaning up: {failed}")
-            return await _listed(hand)
+            return False, await _listed(hand)
         if not rows:
             await hand.note.end()
-        return tuple(row["ticket"] for row in rows)
+        return not rows, tuple(row["ticket"] for row in rows)
 
     async def _keep(self, report: Report) -> None:
         """Keep what was found beside what was known before; a run that found nothing keeps nothing."""
-        if report.findings:
-            before = await recall(self.store, report.server, report.login)
-            await self.store.commit(Unit(keep=(kept_of(report, before.ways if before else UNPROVEN),)))
+        if not report.findings:
+            return
+        before = await recall(self.store, report.server, report.login)
+        keep = [kept_of(report, before.ways if before else UNPROVEN)]
+        if report.value("account.fifo") or report.value("account.hedging_prohibited"):
+            keep.append(await self._learned(report))
+        await self.store.commit(Unit(keep=keep))
+
+    async def _learned(self, report: Report) -> Kept:
+        """Make what the engine would learn from refusals, beside what it learned already."""
+        key = f"{key_of(report.server, report.login)}:learned"
+        kept = await self.store.kept(KeptKind.PROBE, key)
+        known = Learned.from_json(kept[-1].body) if kept else Learned()
+        learned = Learned(
+            fifo=known.fifo or report.value("account.fifo") is True,
+            no_hedging=known.no_hedging or report.value("account.hedging_prohibited") is True,
+        )
+        return Kept(kind=KeptKind.PROBE, key=key, body=learned.as_json(), at_ms=report.at_ms)
 
 
 def _refuse_real(account: Row, ordered: Ordered) -> None:

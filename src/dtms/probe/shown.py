@@ -20,9 +20,9 @@ def table_of(report: Report) -> Table:
 
 def warnings_of(report: Report) -> Iterator[str]:
     """Say what a person must know before relying on this broker."""
-    if report.left:
-        named = ", ".join(map(str, report.left))
-        yield f"NOT CLEAN: positions {named} of the probe are still open; run it again, or close them by hand"
+    if not report.is_clean:
+        named = ", ".join(map(str, report.left)) or "nobody can tell which"
+        yield f"NOT CLEAN: positions of the probe may still be open ({named}): run it again, or close them by hand"
     for failure in report.failures:
         yield f"not found out: {failure}"
     for name, value, told in _SURPRISES:

@@ -30,9 +30,9 @@ async def sweep(hand: Hand, *, within_s: float = CLEAN_S_MAX, finally_: bool = F
     if not finally_:
         return ()
     await hand.settle()
-    if hand.unclear:
+    if hand.unclear or hand.is_open_ended:
         await hand.clock.sleep_market(LATE_S)
-    hand.unclear = 0
+    hand.unclear, hand.is_open_ended = 0, False
     return await sweep(hand, within_s=within_s) if await _own(hand) else ()
 
 
