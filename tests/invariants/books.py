@@ -1,6 +1,7 @@
 """The simulated terminal's own books, told as a neutral ledger: full knowledge, that no broker port gives."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 from dtms.adapters.mt5_requests import Numbering, read_comment
@@ -40,12 +41,13 @@ def number_of(magic: int, comment: str) -> int | None:
 def told(ledger: SimulatedLedger, specs: Sequence[SymbolSpec], account: AccountSpec, until_ms: int) -> Ledger:
     """Tell a terminal's books, of these symbols alone."""
     by_name = {spec.name: spec for spec in specs}
+    made_by = {note.order: note for note in ledger.requests if note.order and note.retcode in DONE}
     return Ledger(
         account=(account.login, account.server),
         margin_mode=MARGIN_MODES[account.margin_mode],
         fifo_close=account.fifo_close,
         positions={p.ticket: _position(p, by_name[p.symbol]) for p in ledger.positions.values() if p.symbol in by_name},
-        deals=[_deal(d, by_name[d.symbol]) for d in ledger.deals if d.symbol in by_name],
+        deals=[_deal(_marked(d, made_by), by_name[d.symbol]) for d in ledger.deals if d.symbol in by_name],
         since_ms=0,
         until_ms=until_ms,
         instruments={spec.name: instrument_of(spec) for spec in specs},
@@ -53,6 +55,14 @@ def told(ledger: SimulatedLedger, specs: Sequence[SymbolSpec], account: AccountS
         requests=[_request(n, by_name) for n in ledger.requests if n.request.get("symbol") in by_name],
         levels=_levels(ledger, by_name),
     )
+
+
+def _marked(deal: records.Deal, made_by: Mapping[int, records.RequestNote]) -> records.Deal:
+    """Give a deal the number of the request that made it back, where the broker's manner is to drop it."""
+    note = made_by.get(deal.order)
+    if note is None or number_of(deal.magic, deal.comment) is not None:
+        return deal
+    return replace(deal, magic=int(note.request.get("magic") or 0))
 
 
 def _price(points: int, spec: SymbolSpec) -> float:

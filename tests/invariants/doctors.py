@@ -360,7 +360,7 @@ def _act_without_trade(world: World) -> World:
 
 def _robot_closes(world: World) -> World:
     """Another program closes the hedge while dtms is HEDGED."""
-    return change_deal(ActionKind.CLOSE_HEDGE, world, magic=777, comment="", reason=DealReason.EXPERT)
+    return change_deal(ActionKind.CLOSE_HEDGE, world, magic=777, comment="", order=1, reason=DealReason.EXPERT)
 
 
 def _robot_moves(world: World) -> World:

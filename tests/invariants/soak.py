@@ -16,6 +16,7 @@ import traceback
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,13 @@ from dtms.domain.errors import DtmsError, StoreFailed
 from dtms.domain.facts import Fact, FactKind
 from dtms.domain.trade import Mode
 from dtms.execute.engine import Engine, EngineOptions
+from dtms.execute.service import Refused, Registration
 from dtms.ports.store import Unit
 from dtms.replay import MAGIC_PREFIX, Stage
 from dtms.terminal.gateway import Gateway
 from dtms.terminal.simulated.faults_kinds import FaultKind
 from dtms.terminal.simulated.faults_names import LOST_CODES, REQUOTE_RETCODES, UNCLEAR_RETCODES
+from dtms.terminal.simulated.records import Reason
 
 STEP_S = 30.0
 JUDGED_EVERY = 8
@@ -76,6 +79,7 @@ RETCODES = (
 )
 
 
+PEOPLES = (Reason.CLIENT, Reason.MOBILE, Reason.WEB)
 MANNERS: Sequence[tuple[str, Any]] = (
     ("comment_mode", "strip"),
     ("comment_mode", "replace"),
@@ -145,12 +149,15 @@ class Plan:
     crashes: Sequence[Crash]
     disk: Sequence[DiskFault]
     manners: Mapping[str, Any]
+    acts: Sequence[dict[str, Any]] = ()
+    """Further positions that the trader opens, and registers until somebody says that it is done."""
 
     def told(self) -> str:
         """Tell what will happen, so that a failing seed can be read."""
         lines = [f"seed {self.seed}: {self.window.title}"]
         lines += [f"  {fault}" for fault in self.faults]
         lines += [f"  {crash}" for crash in self.crashes]
+        lines += [f"  {act}" for act in self.acts]
         lines += [f"  manners: {dict(self.manners)}"] if self.manners else []
         return "\n".join([*lines, *(f"  {fault}" for fault in self.disk)])
 
@@ -162,6 +169,8 @@ def plan_of(seed: int) -> Plan:
     length = window.hours * 60
     start_ms = config_of(window).start_ms + int(30.5 * MINUTE_MS)
     faults = [_fault(dice, start_ms, length) for _ in range(dice.randint(2, 7))]
+    for storm, chance in ((REPLIES, 0.5), (LISTS, 0.25)):
+        faults += _storm(dice, storm, start_ms) if dice.random() < chance else []
     crashes = sorted((_crash(dice, length) for _ in range(dice.choice((0, 0, 1, 1, 2, 3)))), key=lambda c: c.at_min)
     disk = [
         DiskFault(
@@ -172,7 +181,38 @@ def plan_of(seed: int) -> Plan:
         for _ in range(dice.choice((0, 0, 1, 1, 2)))
     ]
     manners = dict(dice.sample(MANNERS, dice.choice((0, 0, 1, 2))))
-    return Plan(seed=seed, window=window, faults=faults, crashes=crashes, disk=disk, manners=manners)
+    acts = [_opening(dice, window, start_ms, name) for name in "bcd"[: dice.choice((0, 0, 1, 3))]]
+    return Plan(seed=seed, window=window, faults=faults, crashes=crashes, disk=disk, manners=manners, acts=acts)
+
+
+def _opening(dice: random.Random, window: Window, start_ms: int, name: str) -> dict[str, Any]:
+    at = datetime.fromtimestamp(start_ms / 1000 + dice.uniform(1, 0.7 * window.hours * 60) * 60, UTC)
+    return {
+        "at": at.isoformat(),
+        "kind": "open",
+        "name": name,
+        "symbol": window.symbol,
+        "side": dice.choice(("BUY", "SELL", window.side.direction)),
+        "lots": dice.choice((0.01, 0.03, 0.4, 1.0)),
+        "sl": {"atr": dice.choice((1.5, 3, 5))},
+        "tp": {"atr": 6},
+    }
+
+
+def _storm(dice: random.Random, sort: Kinds, start_ms: int) -> list[dict[str, Any]]:
+    """Let several kinds of a sort happen now and then, all the time."""
+    chance = 0.12 if sort is REPLIES else 0.02
+    kinds = dice.sample(sort, dice.randint(2, min(6, len(sort))))
+    common = {"times": 0, "probability": chance, "from": start_ms, "until": start_ms + 10 * 86_400_000}
+    return [
+        {
+            "kind": kind.value,
+            **common,
+            "seed": dice.randrange(1_000_000),
+            **(_reply(dice, kind) if sort is REPLIES else {}),
+        }
+        for kind in kinds
+    ]
 
 
 def _crash(dice: random.Random, length: float) -> Crash:
@@ -283,6 +323,7 @@ class Life:
         self.lives = lives
         self.result = Result(plan=plan)
         self.disk = BadDisk()
+        self.acknowledged = {lives.ticket}
         self.outages: list[Span] = []
         self.grants_ms = 0
         self.calm_ms: int | None = None
@@ -333,12 +374,27 @@ class Life:
         await self.lives.on.clock.sleep_market(STEP_S)
         await self._keep_alive()
         is_ready = self.lives.on.engine.health().ready
+        if is_ready and not self._cut:
+            await self._register()
         if not (is_ready and self._was_ready):
             self._away(before)
         self._was_ready = is_ready
         self._steps += 1
         if self._steps % JUDGED_EVERY == 0 and is_ready and not self._cut:
             await self.judge()
+
+    async def _register(self) -> None:
+        """Register what the trader opened and nobody has confirmed, as he sees it on his own screen."""
+        simulation: Any = self.lives.terminal.simulation
+        opened = [p.ticket for p in simulation.ledger.positions.values() if p.reason in PEOPLES]
+        for ticket in opened if self.plan.acts else ():
+            if ticket in self.acknowledged:
+                continue
+            try:
+                await self.lives.on.engine.register(Registration(ticket=ticket))
+                self.acknowledged.add(ticket)
+            except (Refused, DtmsError) as error:
+                self.result.fired[f"registration failed: {type(error).__name__}"] += 1
 
     async def _keep_alive(self) -> None:
         """Start the process again that gave up, as whoever supervises it does."""
@@ -424,7 +480,7 @@ class Life:
             lives.on,
             config,
             settings,
-            acknowledged=frozenset({lives.ticket}),
+            acknowledged=frozenset(self.acknowledged),
             looks=looks,
             outages=tuple(self.outages),
             unsound=self._unsound(),
@@ -439,9 +495,14 @@ class Life:
 
     def _unsound(self) -> tuple[Unsound, ...]:
         return tuple(
-            Unsound(symbol=self.plan.window.symbol, during=Span(f["from"] + 1, f["until"] - 1), why=f["kind"])
+            Unsound(
+                symbol=self.plan.window.symbol,
+                during=Span(f["from"] + 1, f["until"] - 1),
+                why=f["kind"],
+                knowable=f["kind"] in UNSOUND,
+            )
             for f in self.plan.faults
-            if f["kind"] in UNSOUND
+            if f["kind"] in QUOTES
         )
 
     async def _collected(self, simulation: Any) -> Result:
@@ -465,7 +526,7 @@ def soak(plan: Plan) -> Result:
     """Play a plan to its end."""
 
     async def main(folder: Path) -> Result:
-        lives = await Lives.begin(plan.window, folder, register=False)
+        lives = await Lives.begin(plan.window, folder, register=False, acts=list(plan.acts))
         lives.ticket = await registered(lives.on)
         return await Life(plan, lives).play()
 
@@ -487,13 +548,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     fired: Counter[str] = Counter()
     failed = 0
-    for seed in range(given.first, given.first + given.count):
+    for done, seed in enumerate(range(given.first, given.first + given.count), 1):
         result = soak(plan_of(seed))
+        print(f"\r{done} of {given.count} played", end="", file=sys.stderr, flush=True)
         fired += result.fired + result.endings
         if not result.is_sound:
             failed += 1
             print(result.told(), flush=True)
-    print(f"{given.count} seeds, {failed} with findings")
+    print(f"\n{given.count} seeds, {failed} with findings")
     print("reached: " + ", ".join(f"{name} {count}" for name, count in sorted(fired.items())))
     unreached = {k.value for sort in SORTS for k in sort} - fired.keys()
     print("never reached: " + (", ".join(sorted(unreached)) or "none"))

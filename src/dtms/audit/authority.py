@@ -70,9 +70,11 @@ def check_17_nobody_acts_while_dtms_defends(world: World) -> Iterator[Violation]
 
 
 def _changes_by_programs(world: World) -> Iterator[tuple[str, int, int, int | None]]:
+    by_order = {intent.order: intent.number for intent in world.books.intents if intent.order is not None}
     for deal in world.ledger.deals:
-        if deal.reason is DealReason.EXPERT:
-            yield f"deal {deal.ticket}", deal.time_ms, deal.position_id, world.ledger.number_of_deal(deal)
+        if deal.reason is DealReason.EXPERT:  # some brokers drop magic and comment: the order tells whose it was
+            number = world.ledger.number_of_deal(deal) or by_order.get(deal.order)
+            yield f"deal {deal.ticket}", deal.time_ms, deal.position_id, number
     for change in world.ledger.levels or ():
         if change.author in (Author.PROGRAM, Author.DTMS):
             identifier = world.identifiers.get(change.position, change.position)

@@ -239,5 +239,5 @@ def _unsound(world: World, intent: Intent, bid: float, ask: float) -> Iterator[s
     elif median is not None and ask - bid > factor * median * 1.000001:
         yield f"a spread of {ask - bid:.6g}, where the median is {median:.6g}"
     for stretch in world.unsound:
-        if stretch.symbol == symbol and intent.created_ms in stretch.during:
+        if stretch.knowable and stretch.symbol == symbol and intent.created_ms in stretch.during:
             yield stretch.why

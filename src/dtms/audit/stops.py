@@ -85,7 +85,9 @@ def _made(world: World, intent: Intent, change: LevelChange, before: LevelChange
     if was is not None and is_looser(stop, was, action.side) and not _overtaken(intent, before):
         yield _stop(intent.ticket, intent.number, "a stop was loosened", stop, was)
     if stop != was:
-        yield from _placed(intent, change, stop, instrument, action.side)
+        at_once = change.at_ms - intent.created_ms <= AT_ONCE_MS
+        is_seen = at_once and not world.was_misled(action.symbol, intent.created_ms)
+        yield from _placed(intent, change, stop, instrument, spread=change.ask - change.bid if is_seen else 0.0)
 
 
 def _overtaken(intent: Intent, before: LevelChange | None) -> bool:
@@ -94,11 +96,12 @@ def _overtaken(intent: Intent, before: LevelChange | None) -> bool:
 
 
 def _placed(
-    intent: Intent, change: LevelChange, stop: float, instrument: Instrument, side: Side
+    intent: Intent, change: LevelChange, stop: float, instrument: Instrument, *, spread: float
 ) -> Iterator[Violation]:
+    assert isinstance(intent.action, MoveStop)
+    side = intent.action.side
     market = change.bid if side is Side.LONG else change.ask
     clear = (market - stop) * side.sign
-    spread = change.ask - change.bid if change.at_ms - intent.created_ms <= AT_ONCE_MS else 0.0
     if on_grid(stop, instrument) != stop:
         yield _stop(intent.ticket, intent.number, "a stop lies off the tick grid", stop, None)
     if clear < instrument.stops_level + spread - instrument.point / 2 or clear <= 0:

@@ -31,11 +31,15 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unsound:
-    """A stretch in which a symbol's data were stale, crossed, not a number or quoted too wide."""
+    """A stretch in which a symbol's data were not what the market was: stale, crossed, not a number, of another time.
+
+    ``knowable`` tells whether whoever saw them could know: then nothing may be added on them.
+    """
 
     symbol: str
     during: Span
     why: str
+    knowable: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +214,10 @@ class World:
     def halts(self) -> Sequence[Span]:
         """When the kill switch was on."""
         return halted_spans(self.books, self.now_ms)
+
+    def was_misled(self, symbol: str, at_ms: int) -> bool:
+        """Answer whether what was decided at a moment was decided on another market than the real one."""
+        return any(stretch.symbol == symbol and at_ms in stretch.during for stretch in self.unsound)
 
     def mode_of(self, trade: Trade) -> Mode:
         return trade.mode or self.books.mode
