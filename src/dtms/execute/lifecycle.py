@@ -31,6 +31,7 @@ from dtms.execute.authority import RENEW_S, EngineLease
 from dtms.execute.desk import Desk
 from dtms.execute.feeds import Feeds
 from dtms.execute.monitor import Monitor
+from dtms.execute.outage import ALERT_AFTER_S, Outage
 from dtms.execute.restart import Restart
 from dtms.execute.service import Health, Monitoring, Step
 from dtms.ports.sources import Sources
@@ -40,7 +41,6 @@ from dtms.settings import Settings
 log = structlog.get_logger(__name__)
 
 BACKOFF_S = (2.0, 4.0, 8.0, 16.0, 30.0)
-ALERT_AFTER_S = 60.0
 RESTARTS_PER_HOUR = 3
 
 
@@ -84,6 +84,7 @@ class Lifecycle:
         self._restart = restart
         self._lease = lease
         self._options = options
+        self._outage = Outage(desk.clock, desk.journal)
         self.step = Step.CONFIGURATION
         self.failure: str | None = None
         self.controls = Controls()
@@ -99,6 +100,8 @@ class Lifecycle:
         self._loop: asyncio.Task[None] | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._stopping = False
+        self._is_resting = False
+        """Whether the loop waits for its next cycle, and has nothing in hand."""
         self._starting: asyncio.Task[None] | None = None
         self._restarts_ms: list[int] = []
         self._cycle_end_s = self._clock.machine_s()
@@ -208,7 +211,6 @@ class Lifecycle:
             await self._options.before_connect()
         account = await self._broker.connect()
         self.account, self._desk.account = account, (account.login, account.server)
-        log.info("broker_connected", account=account.key, balance=account.balance)
 
     async def _recover(self) -> None:
         """Match the store with the broker, before anything is decided; read the store once the authority is held."""
@@ -217,6 +219,8 @@ class Lifecycle:
         summary = await self._restart.run()
         self._monitor.scan_soon()
         self._recovered = self._is_matched = True
+        assert self.account is not None, "recovered without a broker"
+        self._outage.over(self.account)
         log.info("recovered", told=summary, seconds=round(self._clock.machine_s() - started, 3))
         await self._record(FactKind.RECOVERED, summary)
 
@@ -245,6 +249,8 @@ class Lifecycle:
         """Let the loop end by itself, so that no broker call is cut off; the lease's keeper can go at once."""
         self._stopping = True
         if self._loop is not None:
+            if self._is_resting:
+                self._loop.cancel()
             _, pending = await asyncio.wait({self._loop}, timeout=8.0)
             for task in pending:
                 task.cancel()
@@ -302,7 +308,9 @@ class Lifecycle:
             interval = self._desk.settings.cadence.tick_poll_ms / 1000
             if spent > interval:
                 self._overruns += 1
+            self._is_resting = True
             await self._clock.sleep_machine(max(interval - spent, 0.001))
+            self._is_resting = False
 
     async def _one_cycle(self) -> None:
         """Run one cycle; a broker or store that is away makes the engine unready and is waited for."""
@@ -316,8 +324,7 @@ class Lifecycle:
                 await self._monitor.run_cycle()
                 self._cycle_outcome = "ok"
         except BrokerUnavailable as error:
-            self._note_outage("broker", error)
-            self._broker_ok = False
+            await self._note_away(error)
         except PermissionGone as error:
             self._note_outage("authority", error)
             self._is_matched = False  # another process may have acted meanwhile
@@ -325,6 +332,15 @@ class Lifecycle:
             self.note_store_failure(error)
         self._cycle_end_s = self._clock.machine_s()
         self._cycle_duration_s = self._cycle_end_s - started
+
+    async def _note_away(self, error: BrokerUnavailable) -> None:
+        self._broker_ok = False
+        self._cycle_outcome, alert = self._outage.note(error)
+        if alert is not None:
+            try:
+                await self._store.commit(Unit(facts=(alert,)))
+            except StoreFailed as failed:
+                self.note_store_failure(failed)
 
     def note_store_failure(self, error: DtmsError) -> None:
         """Acknowledge nothing more until the store was reopened and verified: somebody's read or commit failed."""
