@@ -171,17 +171,31 @@ class Feeds:
         now = self._clock.market_ms()
         for symbol in symbols:
             before = symbol.stale
-            symbol.stale = symbol.bars.is_stale(now, stale_s)
+            symbol.stale = symbol.bars.is_stale(now, stale_s) or _standing_quote(symbol, stale_s)
             if symbol.view is None and symbol.stale is None:
                 symbol.stale = f"too few bars of {symbol.name} to score"
             symbol.stale_checks = symbol.stale_checks + 1 if symbol.stale else 0
+            if before and not symbol.stale:
+                log.info("fresh_again", symbol=symbol.name, was=before)
+                for watch in symbol.watches.values():
+                    watch.last_deep_ms = None  # held until now: looked at anew as soon as trades are
             if symbol.stale and (before is None or symbol.stale_checks == checks_alert):
+                log.warning("stale_data", symbol=symbol.name, told=symbol.stale)
                 alert = "WARNING" if symbol.stale_checks >= checks_alert else None
                 details = {"symbol": symbol.name, "reason": symbol.stale, "alert": alert}
                 facts.append(
                     self._journal.fact(FactKind.HELD, f"{symbol.name} is held: {symbol.stale}", details=details)
                 )
         return facts
+
+
+def _standing_quote(symbol: SymbolWatch, stale_s: float) -> str | None:
+    """Return why no price can be believed, None when it can: bars that go on prove that the market moved."""
+    bars = symbol.bars.m5()
+    if symbol.tick is None or not len(bars):
+        return None
+    behind_s = (bars.last_close_ms - symbol.tick.time_ms) / 1000.0
+    return f"no sound quote for {behind_s:.0f} s while bars went on" if behind_s > stale_s else None
 
 
 def evaluation_of(view: MarketView, side: Side) -> Evaluation:
