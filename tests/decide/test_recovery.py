@@ -57,8 +57,17 @@ def test_the_brokers_volume_stop_and_target_win() -> None:
     assert (matched.trade.volume, matched.trade.stop, matched.trade.target) == (Decimal("0.3"), 1.0985, 1.2)
     (note,) = matched.notes
     assert note.kind is FactKind.CHANGED_OUTSIDE
-    assert set(note.details) == {"volume", "stop", "target"}
+    assert set(note.details) == {"volume", "stop", "target", "alert"}
     assert note.details["volume"] == {"was": 0.4, "is": 0.3}
+
+
+def test_a_stop_that_somebody_took_away_is_an_alert_that_says_what_it_means() -> None:
+    matched = match(trade(SIDE), {TICKET: replace(OWN, stop=None)}, {})
+    (note,) = matched.notes
+    assert note.details["alert"] == "ERROR"
+    assert note.summary.endswith("→ none; nothing at the broker protects it any more")
+    (other,) = match(trade(SIDE), {TICKET: replace(OWN, target=1.2)}, {}).notes
+    assert other.details["alert"] == "WARNING"
 
 
 def test_a_position_that_was_closed_has_its_deals_figures() -> None:
@@ -134,7 +143,7 @@ def test_a_second_entry_merges_into_the_trade() -> None:
     assert (after.volume, after.initial_volume, after.entry) == (Decimal("0.6"), Decimal("0.6"), 1.1010)
     assert (after.risk, after.initial_stop, after.owner) == (0.0030, trade(SIDE).initial_stop, trade(SIDE).owner)
     (note,) = matched.notes
-    assert set(note.details) == {"volume", "initial volume", "entry", "stop"}
+    assert set(note.details) == {"volume", "initial volume", "entry", "stop", "alert"}
 
 
 def test_what_was_closed_before_an_entry_does_not_count_as_added() -> None:

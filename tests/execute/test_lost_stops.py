@@ -139,10 +139,12 @@ def test_who_only_watches_is_told_and_sets_nothing(tmp_path: Path) -> None:
         await lives.go_on(mode=Mode.OBSERVE)
         await lives.on.play(1)
         assert lives.terminal.sent == []
-        assert len(await alerts(lives, "ERROR")) == 1
+        missing, taken_over = await alerts(lives, "ERROR")
+        assert "is missing at the broker" in missing.summary
+        assert "nothing at the broker protects it" in taken_over.summary
         assert (await lives.trade()).stop is None
         await lives.restart(crash=True)
-        assert len(await alerts(lives, "ERROR")) == 1
+        assert len(await alerts(lives, "ERROR")) == 2
         await lives.on.engine.stop()
 
     run_virtual(main())

@@ -39,6 +39,16 @@ def test_the_stop_of_a_hedge_is_not_the_stop_of_the_trade(world: World) -> None:
     assert history["points"][-1]["stop"] == 1.092
 
 
+@pytest.mark.parametrize("stop", [1.093, None])
+def test_a_stop_that_somebody_changed_is_the_stop_from_then_on(world: World, stop: float | None) -> None:
+    lived(world)
+    at = START_MS + 25 * MINUTE
+    world.store.add(fact(FactKind.CHANGED_OUTSIDE, 42, at, stop={"was": 1.092, "is": stop}, alert="WARNING"))
+    world.store.add(fact(FactKind.CHANGED_OUTSIDE, 42, at + MINUTE, position=77, stop=1.2))
+    history = asyncio.run(world.get("/dtms/trade/42/history"))
+    assert history["points"][-1]["stop"] == stop
+
+
 def test_explain_breaks_the_present_score_down_in_words(world: World) -> None:
     lived(world)
     now = asyncio.run(world.get("/dtms/trade/42/explain"))

@@ -113,7 +113,10 @@ def _present(trade: Trade, position: Position, deals: Sequence[Deal], notes: lis
         notes.append(Note(kind=FactKind.ADOPTED, summary=summary, details=details))
     elif changed := _changes(trade, now):
         told = ", ".join(f"{name} {_was(change)}" for name, change in changed.items())
-        notes.append(Note(kind=FactKind.CHANGED_OUTSIDE, summary=f"changed outside dtms: {told}", details=changed))
+        bare = _bared(trade.stop, position.stop)
+        summary = f"changed outside dtms: {told}{bare}"
+        details = {**changed, "alert": "ERROR" if bare else "WARNING"}
+        notes.append(Note(kind=FactKind.CHANGED_OUTSIDE, summary=summary, details=details))
     return now if now != trade else trade
 
 
@@ -140,7 +143,13 @@ def _changes(before: Trade, now: Trade) -> dict[str, Json]:
 
 def _was(change: Json) -> str:
     assert isinstance(change, dict)
-    return f"{change['was']} → {change['is']}"
+    was, is_now = ("none" if change[when] is None else change[when] for when in ("was", "is"))
+    return f"{was} → {is_now}"
+
+
+def _bared(was: float | None, is_now: float | None) -> str:
+    """Say what a person must know when somebody took a stop away; nothing otherwise."""
+    return "; nothing at the broker protects it any more" if was is not None and is_now is None else ""
 
 
 def _plain(value: Decimal) -> Json:
@@ -220,9 +229,11 @@ def _member_present(trade: Trade, member: Member, position: Position, notes: lis
     if now == member:
         return trade
     if now != replace(member, owed_stop=now.owed_stop):
+        bare = _bared(member.stop, position.stop)
         details: dict[str, Json] = {"position": now.ticket, "volume": float(position.volume), "stop": position.stop}
+        details["alert"] = "ERROR" if bare else "WARNING"
         was = "" if now.ticket == member.ticket else f", which was #{member.ticket},"
-        summary = f"{member.role.value} #{now.ticket}{was} changed outside dtms"
+        summary = f"{member.role.value} #{now.ticket}{was} changed outside dtms{bare}"
         notes.append(Note(kind=FactKind.CHANGED_OUTSIDE, summary=summary, details=details))
     surplus = trade.surplus
     if member.ticket in surplus:

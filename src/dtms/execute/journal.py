@@ -41,10 +41,13 @@ class Journal:
         )
 
     def tell(self, facts: Iterable[Fact]) -> None:
-        """Put committed facts of trades into the log, for the operator."""
+        """Put committed facts of trades into the log, for the operator; an alert at its own level."""
         for fact in facts:
             if fact.ticket is not None:
-                log.info(
+                tell = {"WARNING": log.warning, "ERROR": log.error, "CRITICAL": log.critical}.get(
+                    str(fact.details.get("alert")), log.info
+                )
+                tell(
                     fact.kind.value, ticket=fact.ticket, symbol=fact.symbol, told=fact.summary, market_ms=fact.market_ms
                 )
 

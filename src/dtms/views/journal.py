@@ -117,8 +117,9 @@ def after(standing: Standing, fact: Fact) -> Standing | None:
             return Standing(State.HEALTHY.value, standing.stop)
         case FactKind.ACTION if _moved_own_stop(fact):
             return Standing(standing.state, _number(details.get("stop"), standing.stop))
-        case FactKind.CHANGED_OUTSIDE if "stop" in details:
-            return Standing(standing.state, _new_of(details["stop"]))
+        case FactKind.CHANGED_OUTSIDE if isinstance(change := details.get("stop"), dict):
+            # A bare figure there is the stop of a position beside the trade's own.
+            return Standing(standing.state, _number(change.get("is"), None))
         case _:
             return None
 
@@ -128,10 +129,6 @@ def _moved_own_stop(fact: Fact) -> bool:
     details = fact.details
     own = details.get("position") in (None, fact.ticket)
     return own and bool(details.get("success")) and details.get("action") in _STOP_ACTIONS
-
-
-def _new_of(change: Json) -> float | None:
-    return _number(change.get("new") if isinstance(change, dict) else change, None)
 
 
 def _number(value: Json, otherwise: float | None) -> float | None:
