@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-ROUTINE = frozenset({"armed", "registered", "transition", "shadow_transition", "closed", "started", "learned"})
+ROUTINE = frozenset({"armed", "transition", "shadow_transition", "started", "learned"})
 """Facts that come without any fault."""
 SPAM_PER_MIN = 20
 NUMBER = re.compile(r"[-+]?\b\d[\d.,]*(?<=\d)")
