@@ -97,6 +97,6 @@ async def identity(hand: Hand) -> Found:
         "execution": spec["trade_exemode"],
     }
     return {
-        "terminal.build": (terminal["build"], f"version {version}, {terminal['company']}"),
+        "build": (terminal["build"], f"version {version}, {terminal['company']}"),
         "account.declared": (declared, f"{account['company']}, {account['server']}"),
     }
