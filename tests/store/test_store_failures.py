@@ -13,7 +13,8 @@ from dtms.adapters.store_sql import SqlStore
 from dtms.adapters.store_sql.migrate import migrate
 from dtms.adapters.store_sql.numbers import BLOCK
 from dtms.adapters.store_sql.sqlite import SqliteDatabase
-from dtms.adapters.store_sql.writer import Committer, InlineWriter, ThreadWriter, Transaction, Writer
+from dtms.adapters.store_sql.writer import Committer, Transaction
+from dtms.adapters.store_sql.writers import InlineWriter, ThreadWriter, Writer
 from dtms.domain.errors import InvariantBroken, StoreDamaged, StoreFailed
 from dtms.ports.store import Unit
 

@@ -11,7 +11,8 @@ import pytest
 from dtms.adapters.store_sql import SqlStore
 from dtms.adapters.store_sql.migrate import migrate
 from dtms.adapters.store_sql.sqlite import SqliteDatabase
-from dtms.adapters.store_sql.writer import Committer, ThreadWriter, Transaction
+from dtms.adapters.store_sql.writer import Committer, Transaction
+from dtms.adapters.store_sql.writers import ThreadWriter
 from dtms.domain.actions import IntentState
 from dtms.domain.errors import AlreadyStored, InvariantBroken, PermissionGone, StoreFailed
 from dtms.domain.trade import Machine, State

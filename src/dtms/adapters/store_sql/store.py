@@ -16,7 +16,8 @@ from dtms.adapters.store_sql.sqlite import SqliteDatabase, path_of
 from dtms.adapters.store_sql.trust import Trust
 from dtms.adapters.store_sql.units import apply, prepare
 from dtms.adapters.store_sql.verify import Found, Place, Scrubbed
-from dtms.adapters.store_sql.writer import Committer, Hear, InlineWriter, ThreadWriter, Transaction, Witness, Writer
+from dtms.adapters.store_sql.writer import Committer, Hear, Transaction, Witness
+from dtms.adapters.store_sql.writers import InlineWriter, ThreadWriter, Writer
 from dtms.domain.actions import Intent
 from dtms.domain.errors import StoreFailed
 from dtms.domain.facts import Fact
