@@ -79,20 +79,36 @@ class TestNoneIsNotEmpty:
 
         bench(story)
 
-    def test_bars_and_ticks_raise_but_for_a_certain_lack_of_history(self, bench: FaultyBench) -> None:
+    def test_bars_and_ticks_raise_where_the_terminal_cannot_be_reached(self, bench: FaultyBench) -> None:
+        """Any other None is a lack of that symbol's alone: no bars now, which is stale before it is believed."""
+
         async def story(desk: Desk) -> None:
             await desk.broker.connect()
             request = BarRequest(symbol=EURUSD, timeframe=Timeframe.M15, count=5)
-            for code in (-1, IPC_TIMEOUT):
+            bench.faulty.faults.update(copy_rates_from_pos=(None, IPC_TIMEOUT), copy_ticks_range=(None, IPC_TIMEOUT))
+            with pytest.raises(BrokerUnavailable):
+                await desk.broker.bars([request])
+            with pytest.raises(BrokerUnavailable):
+                await desk.broker.flow(EURUSD, 0, 1)
+            for code in (-1, -4):
                 bench.faulty.faults.update(copy_rates_from_pos=(None, code), copy_ticks_range=(None, code))
-                with pytest.raises(BrokerUnavailable):
-                    await desk.broker.bars([request])
-                with pytest.raises(BrokerUnavailable):
-                    await desk.broker.flow(EURUSD, 0, 1)
-            bench.faulty.faults.update(copy_rates_from_pos=(None, -4), copy_ticks_range=(None, -4))
-            (bars,) = await desk.broker.bars([request])
-            assert len(bars) == 0
-            assert len(await desk.broker.flow(EURUSD, 0, 300_000)) == 0
+                (bars,) = await desk.broker.bars([request])
+                assert len(bars) == 0
+                assert len(await desk.broker.flow(EURUSD, 0, 300_000)) == 0
+
+        bench(story)
+
+    def test_a_quote_from_before_the_known_one_does_not_replace_it(self, bench: FaultyBench) -> None:
+        async def story(desk: Desk) -> None:
+            await desk.broker.connect()
+            assert bench.terminal is not None
+            newest, raw = await desk.tick(), bench.terminal.symbol_info_tick(EURUSD)
+            assert raw is not None
+            for back_s, is_kept in ((60, True), (3_600, False)):  # out of order; a clock that was set back
+                older = altered(raw, bid=raw.bid - 0.01, time=raw.time - back_s, time_msc=raw.time_msc - back_s * 1000)
+                bench.faulty.faults["symbol_info_tick"] = older, 1
+                tick = await desk.tick()
+                assert (tick == newest) is is_kept
 
         bench(story)
 

@@ -206,6 +206,17 @@ def test_what_shows_was_executed_however_early(question: Question, seen: Evidenc
     assert isinstance(judge(question, [seen]), Executed)
 
 
+@pytest.mark.parametrize("action", [PART, ALL])
+def test_a_close_under_its_number_counts_however_far_the_machines_clock_is_ahead(action: ClosePosition) -> None:
+    """Stamped a minute before the intent was made: it is executed, and not looked for until a person is called."""
+    left = action.expected_volume - action.volume
+    positions = [replace(OWN, volume=left)] if left else []
+    early = deal(DealEntry.OUT, str(action.volume), magic=magic_of(OURS), time_ms=CREATED - 60_000)
+    verdict = judge(asked(action), [look(positions=positions, deals=[early])])
+    assert isinstance(verdict, Executed)
+    assert verdict.volume == action.volume
+
+
 def test_what_was_found_is_what_is_adopted() -> None:
     """Positions, lots, and the time of the deal, from which timers run."""
     at_ms = CREATED + 12_345

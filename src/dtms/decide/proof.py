@@ -175,7 +175,9 @@ def _moved(question: Question, action: MoveStop, look: Evidence) -> _Seen:
 
 
 def _closed(question: Question, action: ClosePosition, look: Evidence) -> _Seen:
-    outs = [d for d in _outs(look, question.target) if d.time_ms >= question.intent.created_ms - SKEW_MS]
+    since_ms = question.intent.created_ms - SKEW_MS
+    # What carries its number is its own, whatever the clocks say: the machine's may be ahead of the server's.
+    outs = [d for d in _outs(look, question.target) if d.time_ms >= since_ms or _names(question, d)]
     ours = [d for d in outs if _names(question, d)] or [d for d in outs if _like_a_close_of_ours(question, d)]
     if sum((d.volume for d in ours), ZERO) > action.volume and not any(_names(question, d) for d in ours):
         return NotYet("more was closed by a program without a number than was asked for")

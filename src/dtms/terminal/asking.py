@@ -72,19 +72,21 @@ class Terminal:
             raise Failed(name, self.last_error())
         return self.read(name, read, answer)
 
-    def quoted(self, name: str, read: Reader, symbol: str) -> Any:
-        """Ask for a symbol's quote; None when the terminal, in good order, has none.
+    def quoted(self, name: str, read: Reader, symbol: str, *arguments: Any) -> Any:
+        """Ask for a symbol's quote, bars or ticks; None when the terminal, which is there, gives none now.
+
+        What one symbol lacks is that symbol's: those asked for with it are answered all the same.
 
         Raises:
             Failed: when the terminal itself could not be reached.
         """
-        answer = self.ask(name, symbol)
+        answer = self.ask(name, symbol, *arguments)
         if answer is None and (error := self.last_error())[0] <= _IPC_ERROR:
             raise Failed(f"{name} {symbol}", error)
         return None if answer is None else self.read(name, read, answer)
 
     def found(self, name: str, read: Reader, *arguments: Any) -> Any:
-        """Ask for what may not exist: history, a symbol; None when the terminal says for certain that it does not.
+        """Ask for what may not exist, as a symbol; None when the terminal says for certain that it does not.
 
         Raises:
             Failed: for every other None.

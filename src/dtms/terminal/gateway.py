@@ -229,7 +229,7 @@ class Gateway:
 
     def _rates_of(self, symbol: str, minutes: int, count: int) -> Any:
         timeframe = self._terminal.constant(TIMEFRAMES[minutes])
-        return self._terminal.found("copy_rates_from_pos", vendor.read_rates, symbol, timeframe, 0, count)
+        return self._terminal.quoted("copy_rates_from_pos", vendor.read_rates, symbol, timeframe, 0, count)
 
     def _flow(self, request: Message) -> list[list[int]]:
         # Numpy comes with the module that answers here; the gateway itself must start without it.
@@ -239,7 +239,7 @@ class Gateway:
         from_ms, to_ms = argument(request, "from_ms", int), argument(request, "to_ms", int)
         start_s, end_s = (from_ms - BAR_MS) // 1000, -(-to_ms // 1000)
         flags = self._terminal.constant("COPY_TICKS_INFO")
-        answer = self._terminal.found(
+        answer = self._terminal.quoted(
             "copy_ticks_range", lambda ticks: sum_flow(ticks, from_ms, to_ms), symbol, start_s, end_s, flags
         )
         return answer or [[], [], []]
