@@ -4,6 +4,7 @@
 #   make check       format, lint, types, layers, dependencies, lock, diagram
 #   make bench       figures of this machine
 #   make survey      every recording played, and what occurred counted
+#   make mutants     ten deliberate bugs, and which tests catch them
 #   make lock|docs|format   write requirements.lock, the state diagram, the code's format
 
 PYTHON ?= python3
@@ -15,10 +16,10 @@ export DTMS_DATA_DIR ?= $(abspath ../shared/data)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench survey lock docs format
+.PHONY: help setup demo test check bench survey mutants lock docs format
 
 help:
 	@sed -n 's/^#   //p' Makefile
 
-setup demo test check bench survey lock docs format:
+setup demo test check bench survey mutants lock docs format:
 	@$(PYTHON) tools/house.py $@ $(ARGS)

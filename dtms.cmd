@@ -1,5 +1,5 @@
 @echo off
-rem dtms.cmd TASK: what make does elsewhere (setup, demo, test, check, bench, survey); the first task makes .venv.
+rem dtms.cmd TASK: what make does elsewhere (setup, demo, test, check, bench, survey, mutants); the first task makes .venv.
 setlocal
 where py >nul 2>nul
 if %errorlevel%==0 (

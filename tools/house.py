@@ -1,6 +1,6 @@
 """Set the checkout up and run its tasks: the same on every system, and with nothing but Python's standard library.
 
-    python tools/house.py setup | demo | test | check | bench | survey | lock | docs | format
+    python tools/house.py setup | demo | test | check | bench | survey | mutants | lock | docs | format
 
 ``make TASK`` and ``dtms.cmd TASK`` call this file. What follows a task's name is handed on to its program. It has to
 run on an older Python too, far enough to say that a newer one is needed.
@@ -41,6 +41,7 @@ TASKS = {
     "check": (),
     "bench": ("-m", "dtms", "bench"),
     "survey": ("-m", "dtms.survey"),
+    "mutants": ("tools/mutants.py",),
     "lock": ("tools/lock.py",),
     "docs": ("tools/state_diagram.py",),
     "format": ("-m", "ruff", "format"),
