@@ -26,6 +26,8 @@ from dtms.ports.clock import Clock
 from dtms.terminal.protocol import ACCOUNT_FIELDS, TERMINAL_FIELDS, Refusal
 
 _DAY_MS = 86_400_000
+_SET_BACK_MS = 15 * 60_000
+"""A quote older by less is out of its order; by more, the server's clock was set back."""
 _ROWS_AT_ONCE = 64
 _CHECKED_CALLS = frozenset({"account", "snapshot", "positions", "evidence", "history"})
 
@@ -69,6 +71,7 @@ class Mt5Broker:
         self._instruments = KeptInstruments(self._settings.instrument_age_s_max * 1000)
         self._deals = DealSender(self._send_once)
         self._recall = recall
+        self._newest_ticks: dict[str, Tick] = {}
         self._is_connected = False
         self._knows_offset = False
         self.server_time = ServerTime()
@@ -187,7 +190,15 @@ class Mt5Broker:
         now_ms = self._clock.market_ms()
         self.server_time.observe(newest_ms, now_ms)
         read = {symbol: mt5_read.to_tick(row, self.server_time, now_ms) for symbol, row in given.items()}
-        return {symbol: tick for symbol, tick in read.items() if tick is not None}
+        return {symbol: self._newest(symbol, tick) for symbol, tick in read.items() if tick is not None}
+
+    def _newest(self, symbol: str, tick: Tick) -> Tick:
+        """Keep the quote that is known where a terminal comes with one from before it; a set-back clock is believed."""
+        known = self._newest_ticks.get(symbol)
+        if known is not None and 0 < known.time_ms - tick.time_ms < _SET_BACK_MS:
+            return known
+        self._newest_ticks[symbol] = tick
+        return tick
 
     async def bars(self, requests: Sequence[BarRequest]) -> Sequence[Bars]:
         await self._ready()

@@ -112,6 +112,7 @@ class Engine:
             warnings=options.warnings,
         )
         self._reading.parts["sources"] = self._reading.tell_sources
+        self._reading.parts["standstill"] = lambda: moves.standstill
         self._requests = Requests(
             desk=desk,
             book=self.book,
