@@ -12,6 +12,7 @@ from tests.program.running import EURUSD, Site, clean_environ, market, wait_unti
 
 from dtms.probe.requests import PREFIX
 
+WAIT_S = 150
 # Registers the command by itself, so that this does not depend on how the commands are listed.
 RUN = "from dtms import cli; from dtms.commands.probe import probe; cli.app.command('probe')(probe); cli.main()"
 
@@ -62,7 +63,7 @@ def test_a_probe_finds_out_and_one_that_is_killed_is_cleaned_up_by_the_next(site
     site.start_terminal()
     ready(site)
     with probing(site) as first:
-        out, told = first.communicate(timeout=50)
+        out, told = first.communicate(timeout=WAIT_S)
     assert first.returncode == 0, told
     report = json.loads(out)
     found = {one["name"]: one["value"] for one in report["findings"]}
@@ -77,7 +78,7 @@ def test_a_probe_finds_out_and_one_that_is_killed_is_cleaned_up_by_the_next(site
         second.kill()
         second.communicate(timeout=10)
     with probing(site, "--only", "none") as third:
-        _, told = third.communicate(timeout=50)
+        _, told = third.communicate(timeout=WAIT_S)
     assert third.returncode == 0, told
     assert "was cut off: cleaning up" in told
     assert own_positions(site) == []
@@ -86,7 +87,7 @@ def test_a_probe_finds_out_and_one_that_is_killed_is_cleaned_up_by_the_next(site
 def test_a_probe_refuses_to_run_beside_a_server(site: Site) -> None:
     site.start()
     with probing(site) as probe:
-        _, told = probe.communicate(timeout=50)
+        _, told = probe.communicate(timeout=WAIT_S)
     assert probe.returncode == 2
     assert "another DTMS server" in told
     with site.trader() as trader:
@@ -95,11 +96,11 @@ def test_a_probe_refuses_to_run_beside_a_server(site: Site) -> None:
 
 def test_what_cannot_be_mended_by_trying_is_one_line(site: Site) -> None:
     with probing(site, "--only", "nonsense") as probe:
-        _, told = probe.communicate(timeout=50)
+        _, told = probe.communicate(timeout=WAIT_S)
     assert probe.returncode == 2
     assert "no experiment is called" in told
     with probing(site) as probe:
-        _, told = probe.communicate(timeout=50)
+        _, told = probe.communicate(timeout=WAIT_S)
     assert probe.returncode == 1
     assert told.startswith("dtms: no gateway on")
     assert len(told.splitlines()) == 1
