@@ -142,6 +142,7 @@ def test_volume_and_hedge_changed_while_away_are_taken_over(tmp_path: Path) -> N
     async def main() -> None:
         lives = await Lives.begin(RECOVERED, tmp_path)
         await until(lives, in_state(State.HEDGED))
+        await lives.on.play(0.5)  # the same action on a trade waits 10 s
         before = await lives.trade()
         await lives.on.engine.stop()
         lives.close_by_hand(lives.ticket, 0.05)

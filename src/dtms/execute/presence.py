@@ -13,6 +13,7 @@ from dtms.domain.trade import Member, Role, State, Trade
 from dtms.execute.book import Book, Watch
 from dtms.execute.desk import Desk
 from dtms.execute.resolving import Resolving
+from dtms.execute.seen_stops import remember
 from dtms.ports.store import Unit
 
 
@@ -46,6 +47,7 @@ class Presence:
             by_stop = recovery.closed_by_stop(deals.get(trade.identifier, ()))
             rails = observe_close(rails, by_stop=by_stop, profit=matched.trade.realised)
         facts = [self._desk.journal.fact(n.kind, n.summary, trade=trade, details=n.details) for n in matched.notes]
+        remember(watch, matched.trade, self._desk.clock.market_ms())
         await self.commit(watch, matched.trade, facts, rails)
 
     async def arrived(self, watch: Watch, intent: Intent) -> bool:
@@ -92,6 +94,7 @@ def is_as_known(trade: Trade, positions: Mapping[int, Position]) -> bool:
         or position.stop != trade.stop
         or position.target != trade.target
         or position.identifier != trade.identifier
+        or position.side is not trade.side
         or trade.unconfirmed
     ):
         return False
