@@ -83,8 +83,8 @@ MUTANTS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 "src/dtms/decide/defence.py",
-                "    return (stop - live) * sight.trade.side.sign > sight.instrument.tick_size / 2\n",
-                "    return (stop - live) * sight.trade.side.sign > -1.5 * sight.instrument.tick_size\n",
+                "* sight.trade.side.sign > sight.instrument.tick_size / 2",
+                "* sight.trade.side.sign > -1.5 * sight.instrument.tick_size",
             ),
         ),
         tests=("tests/invariants/test_one_tick.py::test_a_stop_moves_only_for_the_better",),
@@ -122,8 +122,8 @@ MUTANTS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 "src/dtms/execute/answers.py",
-                "    Answer.AMBIG: lambda outcome, _: replace(outcome, ending=Ending.UNKNOWN),\n",
-                "    Answer.AMBIG: lambda outcome, _: replace(outcome, ending=Ending.FAILED, again=1),\n",
+                "Answer.AMBIG: lambda outcome, _: replace(outcome, ending=Ending.UNKNOWN)",
+                "Answer.AMBIG: lambda outcome, _: replace(outcome, ending=Ending.FAILED, again=1)",
             ),
         ),
         tests=("tests/execute/test_lost_answers.py::test_an_executed_request_without_an_answer_is_adopted",),
@@ -134,8 +134,8 @@ MUTANTS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 "src/dtms/adapters/store_sql/writer.py",
-                '            return _failed(StoreFailed(f"the store could not write: {error}"), len(batch))\n',
-                "            return [Outcome() for _ in batch]\n",
+                'return failed(StoreFailed(f"the store could not write: {error}"), len(batch))',
+                "return [Outcome() for _ in batch]",
             ),
         ),
         tests=("tests/store/test_store_failures.py",),
