@@ -9,8 +9,10 @@ from structlog.testing import capture_logs
 from tests.execute.restarting import Lives
 from tests.replay.windows import EUR, LONG, SHIPPED
 
+from dtms.adapters.clocks import LoopClock
 from dtms.adapters.virtual_loop import run_virtual
 from dtms.domain.facts import Fact, FactKind
+from dtms.execute.journal import Journal
 
 WINDOW = next(w for w in SHIPPED if w.recording == EUR and w.side is LONG)
 
@@ -61,5 +63,16 @@ def test_another_account_is_called_that_and_calls_a_person_at_once(tmp_path: Pat
         await lives.on.play(1)
         assert lives.on.engine.health().ready
         await lives.on.engine.stop()
+
+    run_virtual(main())
+
+
+def test_whatever_needs_a_person_is_an_alert() -> None:
+    async def main() -> None:
+        journal = Journal(LoopClock(0))
+        assert journal.fact(FactKind.NEEDS_ATTENTION, "worsened failed 5 times").details["alert"] == "ERROR"
+        worse = journal.fact(FactKind.NEEDS_ATTENTION, "look at it", details={"alert": "CRITICAL"})
+        assert worse.details["alert"] == "CRITICAL"
+        assert "alert" not in journal.fact(FactKind.HELD, "waits").details
 
     run_virtual(main())

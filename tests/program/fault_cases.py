@@ -113,16 +113,21 @@ MANNERS: Mapping[str, tuple[tuple[str, Any], ...]] = {
     "comments replaced": (("manners.comment_mode", "replace"),),
     "magic dropped": (("manners.magic_kept", False),),
     "closing deals carry the position's magic": (("manners.closing_deal_magic", "position"),),
-    "a hidden stops level": (("manners.hidden_stops_spreads", 200),),
+    "a hidden stops level": (("manners.hidden_stops_points", 400),),
     "part fills": (("manners.fill_lots_max", 0.2), ("manners.fok_is_whole", False)),
-    "the rest fills later": (("manners.fill_lots_max", 0.2), ("manners.partial_rest", "refills")),
+    "large orders are rejected": (("manners.fill_lots_max", 0.2),),
+    "the rest fills later": (
+        ("manners.fill_lots_max", 0.2),
+        ("manners.fok_is_whole", False),
+        ("manners.partial_rest", "refills"),
+    ),
     "filled later": (("manners.execution_delay_ms", 5_000),),
     "one order, three positions": (("manners.step_fills", 3), ("manners.step_slip_points", 2)),
     "few requests a minute": (("manners.requests_per_minute", 2),),
     "real accounts only": (("manners.only_real", True),),
     "close only": ((f"symbol.{EURUSD}.trade_mode", 3), (f"symbol.{BTCUSD}.trade_mode", 3)),
-    "trading switched off": (("switches.trade_allowed", False),),
-    "no margin": ((f"symbol.{EURUSD}.margin_factor", 1000.0), (f"symbol.{BTCUSD}.margin_factor", 1000.0)),
+    "trading switched off": (("switches.terminal_trade_allowed", False),),
+    "no margin": ((f"symbol.{EURUSD}.margin_factor", 1000), (f"symbol.{BTCUSD}.margin_factor", 1000)),
 }
 """Brokers' habits and conditions, set before dtms has to act."""
 

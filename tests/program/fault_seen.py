@@ -1,7 +1,7 @@
 """What was seen of a fault: over the API, in the journal, in the logs."""
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -78,7 +78,13 @@ def noted(entries: Iterable[Mapping[str, Any]]) -> Counter[str]:
 
 
 def spam(entries: Iterable[Mapping[str, Any]], during_s: float) -> list[str]:
-    """Name what was logged too often: the same words, whatever their figures."""
-    counted = Counter(NUMBER.sub("#", f"{entry.get('event')}: {entry.get('told', '')}") for entry in entries)
-    allowed = SPAM_PER_MIN * max(1.0, during_s / 60)
-    return [f"logged {count} times in {during_s:.0f} s: {words}" for words, count in counted.items() if count > allowed]
+    """Name what was logged too often: the same words, whatever their figures, by the clock that drives them."""
+    moments: defaultdict[str, list[int]] = defaultdict(list)
+    for entry in entries:
+        words = NUMBER.sub("#", f"{entry.get('event')}: {entry.get('told', '')}")
+        moments[words].append(int(entry.get("market_ms", 0)))
+    return [
+        f"logged {len(at)} times in {during_s:.0f} s: {words}"
+        for words, at in moments.items()
+        if len(at) > SPAM_PER_MIN * max(1.0, during_s / 60, (at[-1] - at[0]) / 60_000)
+    ]

@@ -5,6 +5,7 @@ import json
 import shutil
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,6 @@ from dtms.audit.invariants import judge as judge_invariants
 from dtms.audit.world import World
 from dtms.settings import Settings
 from dtms.terminal.simulated.config import load_config
-from dtms.terminal.simulated.recording import parse_time_ms
 
 LOOK_S = 0.2
 BITES_S = 45.0
@@ -32,16 +32,18 @@ CALM_S = 60.0
 READY_AFTER_S = 10.0
 """How long after a fault's end the server may be unready."""
 BUSY_SHARE = 0.9
-ACTS_MS = parse_time_ms("2017-10-25T17:28:30Z")
-"""Half a minute before the played past has to act."""
+SKEW_MS = 10_000
+"""How far two programs' clocks may differ: what a call takes on a busy machine, at thirty times real time."""
 GONE = (httpx.TransportError, OSError, EOFError, AssertionError)
 
 
 class Watched:
     """Two programs, and a trader who looks."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, acts_ms: int) -> None:
         self.site = site
+        self.acts_ms = acts_ms
+        """Shortly before the played past has to act."""
         self.known = {row[0] for row in site.rows("SELECT ticket FROM trades")}
         self.terminal: Program
         self.server: Program
@@ -99,8 +101,8 @@ class Watched:
 
     def _come_to_act(self) -> None:
         now_ms = self.simulate(do="ledger", last=0)["utc_ms"]
-        if now_ms < ACTS_MS:
-            self.simulate(do="advance", seconds=(ACTS_MS - now_ms) / 1000)
+        if now_ms < self.acts_ms:
+            self.simulate(do="advance", seconds=(self.acts_ms - now_ms) / 1000)
 
     def _wait_for_bite(self, case: Case, fired: int, seen: Seen) -> None:
         until = time.monotonic() + (BITES_S if case.message else case.after_s + 5)
@@ -152,6 +154,7 @@ class Watched:
 
     def _look(self, seen: Seen) -> set[tuple[int, str]] | None:
         """Note what the API shows; return what trades are in trouble with, None while not ready."""
+        began = time.monotonic()
         time.sleep(LOOK_S)
         try:
             health = self.site.http.get("/dtms/health").json()
@@ -161,7 +164,7 @@ class Watched:
             seen.reasons[f"no answer: {type(error).__name__}"] += 1
             return None
         if not health["ready"]:
-            seen.unready_s += LOOK_S
+            seen.unready_s += time.monotonic() - began
             seen.reasons.update(_plain(reason) for reason in health["reasons"])
         seen.warnings.update(_plain(text) for text in status["warnings"] if text not in self.usual)
         seen.warnings.update({_plain(what) for _, what in found})
@@ -238,6 +241,8 @@ class Watched:
             await store.close()
         until_ms = max(fact.market_ms for fact in books.facts) + 1000
         books_told = told(ledger, [symbol.spec for symbol in config.symbols], config.account, until_ms)
+        requests = [replace(one, at_ms=one.at_ms + SKEW_MS) for one in books_told.requests or ()]
+        books_told = replace(books_told, requests=requests)
         world = World(ledger=books_told, books=books, settings=Settings())
         return [str(one) for one in judge_invariants(world).violations]
 

@@ -28,9 +28,12 @@ from dtms.adapters.virtual_loop import run_virtual
 from dtms.replay import stage
 from dtms.survey import register_new
 from dtms.terminal.simulated.config import load_config
+from dtms.terminal.simulated.recording import parse_time_ms
 
 PAST_MIN = 440
 """From the start of the demo's day to nine minutes before two hedges, six stops and four parts are due."""
+ACTS_MS = parse_time_ms("2017-10-25T17:28:30Z")
+"""Half a minute before they are."""
 QUICK = {"cadence.tick_poll_ms": 100, "audit.every_s": 5, "audit.confirm_s": 1}
 
 
@@ -51,14 +54,14 @@ def play_past(site: Site, minutes: int = PAST_MIN) -> None:
     run_virtual(play())
 
 
-def goes_on(past: Site, folder: Path, rate: float = 30) -> Watched:
+def goes_on(past: Site, folder: Path, rate: float = 30, acts_ms: int = ACTS_MS) -> Watched:
     """Copy a past to a new installation, in which the sample trader opens nothing more."""
     site = Site(folder, demo_day(rate=rate, actors=[]), **PLAYED, **QUICK)
     shutil.copy(past.journal, site.journal)
     for file in past.data.glob("dtms_trades*"):
         if file.is_file():
             shutil.copy(file, site.data / file.name)
-    return Watched(site)
+    return Watched(site, acts_ms)
 
 
 def watch(past: Site, cases: Sequence[Case]) -> Iterable[Seen]:

@@ -28,7 +28,10 @@ class Journal:
         details: Mapping[str, Json] | None = None,
         correlation_id: str | None = None,
     ) -> Fact:
-        """Make a fact of now."""
+        """Make a fact of now; what needs a person is an alert, whoever tells it."""
+        told = dict(details or {})
+        if kind is FactKind.NEEDS_ATTENTION:
+            told.setdefault("alert", "ERROR")
         return Fact(
             kind=kind,
             ticket=trade.ticket if trade else None,
@@ -36,7 +39,7 @@ class Journal:
             market_ms=self._market_ms(),
             machine_ms=self._clock.wall_ms(),
             summary=summary,
-            details=dict(details or {}),
+            details=told,
             correlation_id=correlation_id or structlog.contextvars.get_contextvars().get("correlation_id"),
         )
 
