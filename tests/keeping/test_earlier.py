@@ -11,7 +11,6 @@ from tests.keeping.test_rebuilding import open_store
 from tests.store.builders import ManualClock
 
 from dtms.adapters.store_sql.earlier import Imported, read_earlier
-from dtms.adapters.store_sql.sqlite import SqliteDatabase
 from dtms.adapters.store_sql.statements import compile_statements
 from dtms.adapters.store_sql.writer import Transaction
 from dtms.ports.store import KeptKind, Unit
@@ -22,7 +21,7 @@ def read(path: Path, *script: str) -> Imported | None:
         for statement in script:
             connection.execute(statement)
         connection.commit()
-        say = compile_statements(SqliteDatabase(path).engine.dialect)
+        say = compile_statements("sqlite")
         return read_earlier(Transaction(connection.cursor(), say), ManualClock().wall_ms())
 
 

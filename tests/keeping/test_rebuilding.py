@@ -185,7 +185,7 @@ def test_with_nothing_to_make_it_from_the_start_is_refused_and_the_file_stays(pa
     with pytest.raises(StoreFailed, match="dtms restore"):
         open_store(path, clock)
     assert path.read_bytes().startswith(b"this is no database")
-    assert [p.name for p in path.parent.iterdir() if p.is_file()] == [path.name]
+    assert {p.name for p in path.parent.iterdir() if p.is_file()} == {path.name, f"{path.name}.keeper"}
 
 
 def test_the_log_of_a_whole_replay_rebuilds_every_row(path: Path, clock: ManualClock) -> None:

@@ -41,6 +41,7 @@ def restore(
     yes: Annotated[bool, typer.Option("--yes", help="Do it without asking.")] = False,
 ) -> None:
     """Put a backup in the store's place; what is there is set aside, never deleted."""
+    from dtms.adapters.store_sql.claim import Claim
     from dtms.adapters.store_sql.rebuild import restore as put_back
     from dtms.adapters.store_sql.verify import verify_file
 
@@ -54,7 +55,13 @@ def restore(
     typer.echo("holds with the positions at the broker, and takes those that it does not know under protection.")
     if not yes:
         typer.confirm("Go on?", abort=True)
-    aside = put_back(path, file, _now_ms(), verify_file)
+    claim = Claim(path)  # while it is held no server rebuilds, and one that runs has it
+    if not claim.take():
+        raise DtmsError("a DTMS server works with this store: stop it first")
+    try:
+        aside = put_back(path, file, _now_ms(), verify_file)
+    finally:
+        claim.give_back()
     typer.echo(f"done; the file that was there is {aside}" if aside else "done")
 
 

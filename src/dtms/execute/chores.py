@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from dtms.domain.errors import DtmsError, StoreFailed
+from dtms.domain.errors import DtmsError
 from dtms.domain.facts import FactKind
 from dtms.execute.journal import Journal
 from dtms.ports.clock import Clock
@@ -58,7 +58,7 @@ class Chores:
             self.failures.pop(chore.name, None)
         except DtmsError as error:
             await self._record(chore, str(error))
-        except Exception as error:  # noqa: BLE001 - the edge of a chore: it records and isolates
+        except Exception as error:  # the edge of a chore: it records and isolates
             log.error("chore_failed", chore=chore.name, exc_info=error)
             await self._record(chore, f"{type(error).__name__}: {error}")
 
@@ -71,5 +71,5 @@ class Chores:
         fact = self._journal.fact(FactKind.CHORE_FAILED, f"{chore.name} failed: {why}", details=details)
         try:
             await self._store.commit(Unit(facts=(fact,)))
-        except StoreFailed as error:
+        except DtmsError as error:  # whatever it is must not end the other chores
             log.error("chore_failure_not_recorded", told=str(error))

@@ -39,7 +39,11 @@ def _of_ticket(table: Table) -> Statement:
 def _insert(table: Table) -> Statement:
     names = [column.name for column in table.columns]
     marks = ", ".join("?" for _ in names)
-    return Statement(f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({marks})", itemgetter(*names))
+    (key,) = table.primary_key
+    # On a netting account a position's ticket can have a second life, and be archived again: the last one stays.
+    others = ", ".join(f"{name} = excluded.{name}" for name in names if name != key.name)
+    said = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({marks})"
+    return Statement(f"{said} ON CONFLICT ({key.name}) DO UPDATE SET {others}", itemgetter(*names))
 
 
 def _delete(table: Table) -> Statement:

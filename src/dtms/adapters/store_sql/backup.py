@@ -12,13 +12,19 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
-from dtms.adapters.store_sql.changelog import OWNER_ONLY, segments
+import psutil  # type: ignore[import-untyped]
+
+from dtms.adapters.store_sql.changelog import segments
+from dtms.adapters.store_sql.files import OWNER_ONLY, beside, sync_folder
 from dtms.adapters.store_sql.sqlite import SqliteDatabase
 from dtms.adapters.store_sql.writer import CHANGES
 from dtms.domain.errors import StoreFailed
 
 STAMP = "%Y%m%dT%H%M%SZ"
 SIDE_FILES = ("-wal", "-shm")
+UNFINISHED = ".unfinished"
+LOGGED = 3
+"""The change log reaches back to so many backups: further back only when all of them are spoilt."""
 
 Verify = Callable[[Path], None]
 """Raises ``StoreFailed`` for a file that cannot be trusted."""
@@ -30,6 +36,15 @@ class Backup:
 
     path: Path
     number: int
+
+    @property
+    def made_ms(self) -> int | None:
+        """When it was made, by its name (UTC ms); None for another name."""
+        try:
+            made = datetime.strptime(self.path.stem.partition("-")[0], STAMP).replace(tzinfo=UTC)
+        except ValueError:
+            return None
+        return int(made.timestamp() * 1000)
 
 
 def folder_of(path: Path) -> Path:
@@ -54,11 +69,13 @@ def backups(folder: Path) -> list[Backup]:
 def change_number(path: Path) -> int:
     """Read the number of the last change that a store file holds; 0 of an empty one.
 
+    It is opened for reading only: else closing it would settle a log that was not looked at yet.
+
     Raises:
         StoreFailed: when it cannot be read.
     """
     database = SqliteDatabase(path)
-    with database.named(), contextlib.closing(database.connect()) as connection:
+    with database.named(), contextlib.closing(database.connect("ro")) as connection:
         made = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'counters'").fetchone()
         found = connection.execute("SELECT value FROM counters WHERE name = ?", (CHANGES,)).fetchone() if made else None
     return int(found[0]) if found else 0
@@ -70,9 +87,9 @@ def back_up(path: Path, folder: Path, wall_ms: int, verify: Verify) -> Backup:
     Raises:
         StoreFailed: when it cannot be read or written, or the copy is not sound; then there is no new backup.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / f"{stamp(wall_ms)}.unfinished"
+    unfinished = folder / f"{stamp(wall_ms)}-{os.getpid()}{UNFINISHED}"
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         copy(path, unfinished)
         verify(unfinished)
         number = change_number(unfinished)
@@ -83,8 +100,18 @@ def back_up(path: Path, folder: Path, wall_ms: int, verify: Verify) -> Backup:
     except OSError as error:
         raise StoreFailed(f"no backup could be made in {folder}: {error.strerror}") from error
     finally:
-        _remove(unfinished)
+        with contextlib.suppress(OSError):
+            _remove(unfinished)
     return Backup(made, number)
+
+
+def clear(folder: Path) -> None:
+    """Remove copies that a process which has ended left unfinished."""
+    for path in folder.glob(f"*{UNFINISHED}"):
+        _, _, process = path.stem.rpartition("-")
+        if not process.isdigit() or int(process) == os.getpid() or not psutil.pid_exists(int(process)):
+            with contextlib.suppress(OSError):
+                _remove(path)
 
 
 def copy(path: Path, target: Path) -> None:
@@ -97,7 +124,7 @@ def copy(path: Path, target: Path) -> None:
     here, there = SqliteDatabase(path), SqliteDatabase(target)
     with (
         here.named(),
-        contextlib.closing(here.connect()) as source,
+        contextlib.closing(here.connect("ro")) as source,
         there.named(),
         contextlib.closing(there.connect()) as into,
     ):
@@ -108,17 +135,21 @@ def copy(path: Path, target: Path) -> None:
 
 
 def prune(folder: Path, kept: int) -> None:
-    """Remove all but the newest backups, and the change log's segments from before the oldest that stays."""
-    found = backups(folder)
-    for old in found[: -max(kept, 1)]:
-        old.path.unlink(missing_ok=True)
-    stays = found[-max(kept, 1) :]
-    if not stays:
-        return
-    log = segments(folder)
-    for segment, following in pairwise(log):
-        if following.after <= stays[0].number:
-            segment.path.unlink(missing_ok=True)
+    """Remove all but the newest backups, and what the change log holds from before the last three of them.
+
+    A file that somebody has open stays until the next time.
+    """
+    stays = backups(folder)[-max(kept, 1) :]
+    for old in backups(folder)[: -max(kept, 1)]:
+        _let_go(old.path)
+    for segment, following in pairwise(segments(folder)):
+        if stays and following.after <= stays[-LOGGED:][0].number:
+            _let_go(segment.path)
+
+
+def _let_go(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 def set_aside(path: Path, why: str, wall_ms: int) -> Path | None:
@@ -128,28 +159,17 @@ def set_aside(path: Path, why: str, wall_ms: int) -> Path | None:
         target = target.with_name(target.name + "-again")
     moved = None
     for ending in ("", *SIDE_FILES):
-        file = path.with_name(path.name + ending)
+        file = beside(path, ending)
         if file.exists():
-            moved = file.replace(target.with_name(target.name + ending))
+            moved = file.replace(beside(target, ending))
     sync_folder(path.parent)
     return target if moved is not None else None
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable, where the system can (Windows does so by itself)."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _tidy(path: Path) -> None:
     """Remove what opening a database left beside it."""
     for ending in SIDE_FILES:
-        path.with_name(path.name + ending).unlink(missing_ok=True)
+        beside(path, ending).unlink(missing_ok=True)
 
 
 def _remove(path: Path) -> None:

@@ -6,6 +6,7 @@ committed: the log may miss the newest, and never holds what the store has not. 
 is begun, and a backup is due.
 """
 
+import contextlib
 import json
 import os
 import threading
@@ -15,10 +16,10 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from dtms.adapters.store_sql.codec import dump_json
+from dtms.adapters.store_sql.codec import UNSTORABLE, dump_json
+from dtms.adapters.store_sql.files import OWNER_ONLY, sync_folder
 from dtms.adapters.store_sql.writer import Written
 
-OWNER_ONLY = 0o600
 PREFIX = "changes-"
 DIGEST_BYTES = 16
 _FIRST = b"dtms change log"
@@ -58,6 +59,17 @@ def changes(folder: Path, after: int) -> Iterator[Change]:
             yield change
 
 
+def reaches(folder: Path, after: int, number: int) -> bool:
+    """Answer whether the log leads from one number to another without a gap."""
+    return max((change.number for change in changes(folder, after)), default=after) >= number
+
+
+def every_change(folder: Path) -> Iterator[Change]:
+    """Yield all sound changes, with gaps between those of one segment and the next."""
+    for segment in segments(folder):
+        yield from (change for change, _ in _read(segment))
+
+
 def last_number(folder: Path) -> int | None:
     """Return the number of the newest sound change; None when there is no log."""
     found = segments(folder)
@@ -70,17 +82,22 @@ def last_number(folder: Path) -> int | None:
 def _read(segment: Segment) -> Iterator[tuple[Change, int]]:
     """Yield the sound lines of a segment, and the length of the file up to each one's end."""
     digest, length, number = _seed(segment.after), 0, segment.after
-    with segment.path.open("rb") as lines:
-        for line in lines:
-            told, _, body = line.partition(b" ")
-            digest = _digest(digest, body)
-            if not line.endswith(b"\n") or told != digest:
-                return
-            change = _change(body)
-            if change.number != number + 1:
-                return
-            number, length = change.number, length + len(line)
-            yield change, length
+    for line in _lines(segment.path):
+        told, _, body = line.partition(b" ")
+        digest = _digest(digest, body)
+        if not line.endswith(b"\n") or told != digest:
+            return
+        change = _change(body)
+        if change.number != number + 1:
+            return
+        number, length = change.number, length + len(line)
+        yield change, length
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a file as far as it can be read."""
+    with contextlib.suppress(OSError), path.open("rb") as lines:
+        yield from lines
 
 
 def _change(body: bytes) -> Change:
@@ -108,58 +125,85 @@ class ChangeLog:
         self.failure: str | None = None
         self._file: BinaryIO | None = None
         self._digest = b""
+        self._begun = 0
         self._number = 0
+        self._length = 0
         self._is_dirty = False
         self._lock = threading.Lock()
 
+    @property
+    def is_open(self) -> bool:
+        return self._file is not None
+
+    @property
+    def length(self) -> int:
+        """How many bytes the present segment has."""
+        return self._length
+
     def open(self, number: int) -> bool:
         """Go on where the store is; False when the log misses some of its changes, and a backup is due."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        found = segments(self.folder)
         with self._lock:
             self.failure = None
-            if found and self._resume(found[-1], number):
-                return True
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                found = segments(self.folder)
+                if found and self._resume(found[-1], number):
+                    return True
+            except OSError as error:
+                self._fail(f"it cannot be opened: {error.strerror}")
+                return False
             self._begin(number)
-        return number == 0
+        return number == 0 and self.failure is None
 
     def hear(self, number: int, written: Sequence[Written]) -> None:
-        """Write one committed transaction down."""
+        """Write one committed transaction down; whatever goes wrong ends the log, and never the writer."""
         with self._lock:
-            if self._file is None:
+            # A segment may have been begun at a number that was committed, and is told of only now.
+            if self._file is None or number <= self._number:
                 return
             if number != self._number + 1:
                 self._fail(f"change {self._number + 1} was not heard of")
                 return
-            body = dump_json({"n": number, "w": written}).encode() + b"\n"
-            self._digest = _digest(self._digest, body)
-            self._number = number
-            line = self._digest + b" " + body
             try:
+                body = dump_json({"n": number, "w": written}).encode() + b"\n"
+                digest = _digest(self._digest, body)
+                line = digest + b" " + body
                 if self._file.write(line) != len(line):
                     self._fail("it cannot be written: the disk is full")
             except OSError as error:
                 self._fail(f"it cannot be written: {error.strerror}")
-            self._is_dirty = True
+            except UNSTORABLE as error:
+                self._fail(f"change {number} cannot be written down: {error}")
+            else:
+                self._digest, self._number, self._length = digest, number, self._length + len(line)
+                self._is_dirty = True
 
     def sync(self) -> None:
         """Bring what was written to the disk."""
-        with self._lock:
-            file, dirty, self._is_dirty = self._file, self._is_dirty, False
-            if file is None or not dirty:
-                return
-            copy = os.dup(file.fileno())
         try:
-            os.fsync(copy)
+            with self._lock:
+                file, dirty, self._is_dirty = self._file, self._is_dirty, False
+                if file is None or not dirty:
+                    return
+                copy = os.dup(file.fileno())
+            try:
+                os.fsync(copy)
+            finally:
+                os.close(copy)
         except OSError as error:
             with self._lock:
                 self._fail(f"it cannot be synchronised: {error.strerror}")
-        finally:
-            os.close(copy)
 
     def begin_segment(self, number: Callable[[], int]) -> None:
-        """Begin a new file, at the number of the store that ``number`` reads when nothing is being written here."""
+        """Begin a new file, at the number of the store that ``number`` reads when nothing is being written here.
+
+        Raises:
+            StoreFailed: when the number cannot be read.
+        """
+        self.sync()
         with self._lock:
+            if self._file is not None and self._number == self._begun:
+                return
             self.failure = None
             self._begin(self._number if self._file is not None else number())
 
@@ -169,8 +213,7 @@ class ChangeLog:
             self._close()
 
     def _resume(self, segment: Segment, number: int) -> bool:
-        last, length = segment.after, 0
-        digest = _seed(segment.after)
+        last, length, digest = segment.after, 0, _seed(segment.after)
         with segment.path.open("rb") as lines:
             for change, end in _read(segment):
                 line = lines.read(end - length)
@@ -180,20 +223,21 @@ class ChangeLog:
         self._file = segment.path.open("r+b", buffering=0)
         self._file.truncate(length)
         self._file.seek(length)
-        self._digest, self._number = digest, last
+        self._digest, self._begun, self._number, self._length = digest, segment.after, last, length
         return True
 
     def _begin(self, number: int) -> None:
         self._close()
         path = self.folder / f"{PREFIX}{number:012d}.jsonl"
         try:
-            if path.exists():  # whatever it holds was not gone on with, and is not thrown away
-                path.replace(path.with_suffix(".set-aside"))
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _keep(path)
             self._file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY), "wb", buffering=0)
+            sync_folder(self.folder)
         except OSError as error:
             self._fail(f"it cannot be made: {error.strerror}")
             return
-        self._digest, self._number = _seed(number), number
+        self._digest, self._begun, self._number, self._length = _seed(number), number, number, 0
 
     def _fail(self, why: str) -> None:
         self.failure = why
@@ -202,4 +246,14 @@ class ChangeLog:
     def _close(self) -> None:
         file, self._file = self._file, None
         if file is not None:
-            file.close()
+            with contextlib.suppress(OSError):
+                file.close()
+
+
+def _keep(path: Path) -> None:
+    """Set a segment of this name aside: what it holds was not gone on with, and is not thrown away."""
+    aside = path.with_suffix(".set-aside")
+    while aside.exists():
+        aside = aside.with_name(aside.name + "-again")
+    if path.exists():
+        path.replace(aside)

@@ -12,6 +12,7 @@ from pathlib import Path
 from dtms.domain.errors import StoreFailed
 
 LOG, INDEX = "-wal", "-shm"
+OWNER_ONLY = 0o600
 LOG_HEADER_BYTES = 32
 LOG_MAGIC = frozenset({0x377F0682, 0x377F0683})
 
@@ -28,6 +29,21 @@ def make_private(path: Path) -> None:
     for file in (path, beside(path, LOG), beside(path, INDEX)):
         if file.exists():
             file.chmod(file.stat().st_mode & 0o700)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable, where the system can (Windows does so by itself).
+
+    Raises:
+        OSError: when it cannot be done.
+    """
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @dataclass(frozen=True, slots=True)

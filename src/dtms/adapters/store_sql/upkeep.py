@@ -1,7 +1,6 @@
 """Keeping a store in good order while it is used: its log on the disk, backups, a look at every row, the archive."""
 
 import asyncio
-from pathlib import Path
 
 import structlog
 
@@ -28,10 +27,8 @@ class Upkeep:
         self._store = store
         self._keeper = keeper
         self._clock = clock
-        self._backup_every_s = backup_every_h * 3_600
+        self._backup_every_ms = backup_every_h * 3_600_000
         self._archive_after_ms = int(archive_after_days * DAY_MS)
-        self._backed_up_s: float | None = None
-        self._backup: Path | None = None
         self._place: Place | None = None
         self._scrubbed = 0
         self._passes = 0
@@ -47,11 +44,13 @@ class Upkeep:
         Raises:
             StoreFailed: when there is no new backup.
         """
-        now_s = self._clock.machine_s()
-        is_time = self._backed_up_s is None or now_s - self._backed_up_s >= self._backup_every_s
-        if is_time or self._keeper.is_backup_due:
-            made = await asyncio.to_thread(self._keeper.back_up)
-            self._backed_up_s, self._backup = now_s, made.path
+        if self._is_time() or self._keeper.is_backup_due:
+            await asyncio.to_thread(self._keeper.back_up)
+
+    def _is_time(self) -> bool:
+        """Answer whether the newest backup is old; one from the future tells that the wall clock went back."""
+        last_ms = self._keeper.last_backup_ms
+        return last_ms is None or not 0 <= self._clock.wall_ms() - last_ms < self._backup_every_ms
 
     async def archive(self) -> None:
         """Move some of the trades that ended long ago."""
@@ -81,7 +80,7 @@ class Upkeep:
         """Tell what was done, for a status."""
         rebuilt = self._keeper.rebuilt
         return {
-            "last_backup": self._backup.name if self._backup else None,
+            "last_backup": self._keeper.newest.path.name if self._keeper.newest else None,
             "last_backup_ms": self._keeper.last_backup_ms,
             "change_log": self._keeper.log.failure or "ok",
             "rows_scrubbed": self._scrubbed,
