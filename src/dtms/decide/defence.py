@@ -5,8 +5,8 @@ no more is closed than is open; no second live hedge; no re-add without a stop o
 broker's present positions are what sizes are taken from, not what the trade remembers.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import takewhile
 
@@ -46,6 +46,8 @@ class Sight:
     """Tickets of every position of the symbol on the account, oldest first, this family's or not."""
     strange: frozenset[int] = frozenset()
     """Numbers of the intents whose positions the broker lists on the symbol, and this family does not know."""
+    seen_stops: Mapping[int, float] = field(default_factory=dict)
+    """Stops that were seen at the broker a moment ago, by ticket: a list that shows a looser one can be an old list."""
 
     @property
     def side_positions(self) -> tuple[Position, ...]:
@@ -127,7 +129,7 @@ def breakeven(sight: Sight) -> Planned:
     """Move stops to breakeven; while the market is not beyond it, leave them where they are."""
     wanted = breakeven_price(sight.trade, sight.tick, sight.instrument, sight.cost_money)
     beyond = (sight.tick.closing(sight.trade.side) - wanted) * sight.trade.side.sign
-    if all(not _improves(wanted, p.stop, sight) for p in sight.side_positions):
+    if all(not _improves(wanted, p, sight) for p in sight.side_positions):
         return Plan(note="the stop is at breakeven or beyond it already")
     if beyond < sight.clearance:
         return Plan(note=f"breakeven {wanted:.10g} waits until the price is beyond it", pending=True)
@@ -139,16 +141,18 @@ def _behind(sight: Sight, distance: float) -> float:
     return away_from_market(sight.tick.closing(side) - side.sign * distance, side, sight.instrument)
 
 
-def _improves(stop: float, live: float | None, sight: Sight) -> bool:
-    if live is None:
+def _improves(stop: float, position: Position, sight: Sight) -> bool:
+    """Answer whether a stop is tighter than the one that is listed, and than the one that was seen a moment ago."""
+    if position.stop is None:
         return True
-    return (stop - live) * sight.trade.side.sign > sight.instrument.tick_size / 2
+    standing = (position.stop, sight.seen_stops.get(position.ticket, position.stop))
+    return all((stop - live) * sight.trade.side.sign > sight.instrument.tick_size / 2 for live in standing)
 
 
 def _move_stops(sight: Sight, kind: ActionKind, stop: float) -> Planned:
     if not 0.0 < stop < float("inf"):
         return Impossible("no_valid_stop", f"{stop:.10g} is no price")
-    actions = tuple(_set_stop(p, kind, stop) for p in sight.side_positions if _improves(stop, p.stop, sight))
+    actions = tuple(_set_stop(p, kind, stop) for p in sight.side_positions if _improves(stop, p, sight))
     return Plan(actions) if actions else Plan(note=f"no valid tightening: {stop:.10g} would not improve the stop")
 
 
@@ -392,6 +396,8 @@ def _is_valid_stop(sight: Sight, position: Position, stop: float) -> bool:
 def attached_stop(sight: Sight) -> Planned:
     """Place a stop at 1 nominal R for a trade that came without one."""
     trade = sight.trade
+    if sight.own is not None and sight.own.stop is not None:  # somebody set one since
+        return Plan(note="the position has a stop already")
     stop = away_from_market(trade.entry - trade.side.sign * trade.risk, trade.side, sight.instrument)
     if (sight.tick.closing(trade.side) - stop) * trade.side.sign < sight.clearance:
         return Impossible("stop_too_near", f"a stop at 1 nominal R ({stop:.10g}) is not valid at the market")

@@ -36,6 +36,8 @@ class Watch:
     """How often what is done outside the table's rows failed, by the kind of its action."""
     open_intents: dict[int, Intent] = field(default_factory=dict)
     """Requests whose outcome is not known yet, the one that is being sent among them."""
+    seen_stops: dict[int, tuple[float, int]] = field(default_factory=dict)
+    """Stops that a later list showed looser: ticket → the tightest that was seen, and the market time at which."""
     linger_ms: int = 0
     """Market time until which what counts as not executed could still show: a trade that ended is watched till then."""
 

@@ -14,6 +14,7 @@ from dtms.execute.book import SymbolWatch, Watch
 from dtms.execute.desk import Desk
 from dtms.execute.executor import After, Order
 from dtms.execute.holding import Holding
+from dtms.execute.seen_stops import seen
 
 LOOK_SOON_MS = 1_000
 
@@ -60,6 +61,7 @@ class Sending:
             learned=self._desk.learned,
             symbol_order=self._desk.closing_order(snapshot, watch.trade.symbol),
             strange=self._strange(watch.trade, snapshot),
+            seen_stops=seen(watch, self._desk.clock.market_ms()),
         )
 
     def _strange(self, trade: Trade, snapshot: Snapshot) -> frozenset[int]:
