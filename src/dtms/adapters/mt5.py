@@ -3,152 +3,41 @@
 import asyncio
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 from dtms.adapters import mt5_read, retcodes
 from dtms.adapters.links import Link
 from dtms.adapters.mt5_answers import result_of, translate
 from dtms.adapters.mt5_requests import Numbering, deal_requests, stop_request
 from dtms.adapters.mt5_sending import DealSender
+from dtms.adapters.mt5_session import Expected, Mt5Session, Mt5Settings
 from dtms.adapters.mt5_symbols import KeptInstruments
-from dtms.adapters.mt5_ways import Recall, fitted, searched_mark, worded
-from dtms.adapters.server_time import ServerTime
-from dtms.domain.account import Account
+from dtms.adapters.mt5_ways import fitted, searched_mark, worded
 from dtms.domain.actions import Action, ClosePosition, MoveStop
-from dtms.domain.broker_ways import UNPROVEN, BrokerWays, Proven
 from dtms.domain.errors import BrokerUnavailable, OutcomeUnknown, PermissionGone, WrongAccount
 from dtms.domain.market import Bars, FlowBars, Instrument, Tick
 from dtms.domain.position import Deal, Order, Position
 from dtms.domain.snapshot import Evidence, Snapshot
 from dtms.ports.broker import Answer, BarRequest, Fence, SendResult
 from dtms.ports.clock import Clock
-from dtms.terminal.protocol import ACCOUNT_FIELDS, TERMINAL_FIELDS, Refusal
+from dtms.terminal.protocol import Refusal
 
 _DAY_MS = 86_400_000
 _SET_BACK_MS = 15 * 60_000
 """A quote older by less is out of its order; by more, the server's clock was set back."""
 _ROWS_AT_ONCE = 64
-_CHECKED_CALLS = frozenset({"account", "snapshot", "positions", "evidence", "history"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mt5Settings:
-    """How requests are made, and how long what was read stays good."""
+class Mt5Broker(Mt5Session):
+    """Fulfil the ``Broker`` port through a link to a gateway."""
 
-    deviation_points: int = 20
-    instrument_age_s_max: float = 86_400.0
-    """Market seconds for which a symbol's specification is believed."""
-    fresh_tick_wait_s: float = 3.0
-    """Machine seconds to wait at the first connection for a tick that tells the server's clock."""
-    fresh_tick_poll_s: float = 0.25
-
-
-class Mt5Broker:
-    """Fulfil the ``Broker`` port through a link to a gateway.
-
-    Without an expected login and server, the account found at the first connection is the expected one from then on.
-    ``recall`` reads, at each connection, what was proven of the account's broker.
-    """
-
-    def __init__(
-        self,
-        link: Link,
-        clock: Clock,
-        *,
-        magic_prefix: int,
-        expected_login: int | None = None,
-        expected_server: str | None = None,
-        settings: Mt5Settings | None = None,
-        recall: Recall | None = None,
-    ) -> None:
-        self._link = link
-        self._clock = clock
+    def __init__(self, link: Link, clock: Clock, *, magic_prefix: int, **expected: Unpack[Expected]) -> None:
+        """Take ``expected`` as ``Mt5Session`` does: the account, the settings, and what recalls its broker's ways."""
+        super().__init__(link, clock, **expected)
         self._numbering = Numbering(magic_prefix)
-        self._login = expected_login
-        self._server = expected_server
-        self._settings = settings or Mt5Settings()
         self._instruments = KeptInstruments(self._settings.instrument_age_s_max * 1000)
         self._deals = DealSender(self._send_once)
-        self._recall = recall
         self._newest_ticks: dict[str, Tick] = {}
-        self._is_connected = False
-        self._knows_offset = False
-        self.server_time = ServerTime()
-        self.proven: Proven | None = None
-        """What was proven of the connected account's broker."""
-        self.build = 0
-        """The terminal's build; 0 before the first connection."""
-
-    @property
-    def ways(self) -> BrokerWays:
-        """How the connected account's broker is known to behave."""
-        return self.proven.ways if self.proven is not None else UNPROVEN
-
-    async def connect(self) -> Account:
-        account = await self._attach()
-        # Waited for once: later quotes measure the clock as well, and a closed market must not delay reconnecting.
-        until_s = self._clock.machine_s() + (0 if self._knows_offset else self._settings.fresh_tick_wait_s)
-        while not self.server_time.is_measured and self._clock.machine_s() < until_s:
-            await self._clock.sleep_machine(self._settings.fresh_tick_poll_s)
-            account = await self._attach()
-        if not self.server_time.is_measured:
-            self.server_time.assume(self._clock.market_ms())
-        if self._recall is not None:
-            self.proven = await self._recall(account.server, account.login) or self.proven
-        self._knows_offset = self._is_connected = True
-        return account
-
-    async def account(self) -> Account:
-        await self._ready()
-        return self._checked(await self._ask({"call": "account"}))
-
-    async def _attach(self) -> Account:
-        value = await self._ask({"call": "connect"})
-        account = self._checked(value)
-        self._login, self._server = account.login, account.server
-        self.build = mt5_read.fields(TERMINAL_FIELDS, value["terminal"])["build"]
-        self.server_time.observe(value["newest_tick_s"] * 1000, self._clock.market_ms())
-        return account
-
-    def _checked(self, value: Mapping[str, Any]) -> Account:
-        """Read the account out of an answer.
-
-        Raises:
-            WrongAccount: when it is not the expected one.
-            BrokerUnavailable: when the terminal is not connected.
-        """
-        row = mt5_read.fields(ACCOUNT_FIELDS, value["account"])
-        if self._login not in (None, row["login"]) or self._server not in (None, row["server"]):
-            raise WrongAccount(f"{row['server']}:{row['login']} instead of {self._server}:{self._login}")
-        if not mt5_read.is_connected(value["terminal"]):
-            raise BrokerUnavailable("the terminal is not connected to its trade server")
-        return mt5_read.to_account(value["account"], value["terminal"])
-
-    async def _ask(self, request: Mapping[str, Any]) -> Any:
-        """Ask the gateway what must be answered.
-
-        Raises:
-            BrokerUnavailable: for anything but a sound answer; None is not empty.
-        """
-        try:
-            answer = await self._link.call({**request, **self._expected(request)})
-        except (BrokerUnavailable, OutcomeUnknown) as lost:
-            self._is_connected = False
-            raise BrokerUnavailable(str(lost)) from lost
-        if "value" in answer:
-            return answer["value"]
-        self._is_connected = False
-        if answer.get("refused") == Refusal.ACCOUNT:
-            raise WrongAccount(answer["message"])
-        raise BrokerUnavailable(f"{request['call']}: {answer['message']}")
-
-    def _expected(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        return {"login": self._login, "server": self._server} if request["call"] in _CHECKED_CALLS else {}
-
-    async def _ready(self) -> None:
-        if not self._is_connected:
-            await self.connect()
 
     async def snapshot(self, symbols: Iterable[str]) -> Snapshot:
         await self._ready()
@@ -349,3 +238,6 @@ class Mt5Broker:
         if result.answer in (Answer.FIX, Answer.POLICY):  # the specification is read anew before the next request
             self.forget(request["symbol"])
         return result
+
+
+__all__ = ["Mt5Broker", "Mt5Settings"]
