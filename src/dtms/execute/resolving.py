@@ -135,7 +135,9 @@ class Resolving:
         before = watch.trade
         unwanted = settle.is_surplus(before, intent)
         trade = settle.adopted(before, intent, verdict)
-        trade = settle.surplus(trade, verdict) if unwanted else settle.late(trade, intent, verdict.at_ms)
+        # A broker's clock may run ahead: a state entered in the future would make its own next request unwanted.
+        entered_ms = min(verdict.at_ms, self._desk.clock.market_ms())
+        trade = settle.surplus(trade, verdict) if unwanted else settle.late(trade, intent, entered_ms)
         if trade.machine.state is State.CLOSED and before.machine.state is not State.CLOSED:
             trade = await self._closed(trade, intent)
         trade = self._relieved(watch, trade, intent)
