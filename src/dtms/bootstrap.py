@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from dtms.audit.watch import Auditor
 from dtms.audit.world import Look
 from dtms.config.model import Config
 from dtms.config.secret import terminal_secret
+from dtms.domain.broker_ways import why_due
 from dtms.domain.errors import DtmsError, Misconfigured
 from dtms.domain.facts import FactKind
 from dtms.domain.trade import Mode
@@ -40,6 +41,7 @@ from dtms.execute.engine import Engine, EngineOptions
 from dtms.ops.demo import DemoFailed, ListPositions, Teller, trade, wait_until_ready
 from dtms.ops.processes import Child, start, stop
 from dtms.ports.clock import Clock
+from dtms.probe.findings import recall
 from dtms.server.app import create_app
 from dtms.server.listen import bind, refuse_exposed
 from dtms.server.run import on_signals, run
@@ -116,20 +118,22 @@ def make_engine(config: Config, link: RemoteLink) -> Made:
     simulated = config.terminal.module == "sim"
     terminal_clock = TerminalClock(link)
     clock: Clock = terminal_clock if simulated else SystemClock()
+    store, upkeep = make_store(config, clock)
     broker = Mt5Broker(
         link,
         clock,
         magic_prefix=config.magic_prefix,
         expected_login=config.mt5.login,
         expected_server=config.mt5.server,
+        recall=partial(recall, store),
     )
-    store, upkeep = make_store(config, clock)
     options = EngineOptions(
         holder=this_holder(),
         mode=config.mode,
         broker_timeout_s=config.startup.broker_timeout,
         sources=make_sources(config, clock),
         before_connect=partial(read_simulated_clock, terminal_clock) if simulated else None,
+        patience=lambda settings: replace(settings, intents=settings.intents.with_lag(broker.ways.lag_ms / 1000)),
     )
     engine = Engine(broker=broker, store=store, clock=clock, settings=config.settings, options=options)
     auditor = Auditor(
@@ -141,6 +145,8 @@ def make_engine(config: Config, link: RemoteLink) -> Made:
         looks=lambda: {ticket: Look(at_ms=at, interval_s=every) for ticket, (at, every) in engine.looks().items()},
     )
     engine.parts["audit"] = lambda: auditor.last.as_json() if auditor.last is not None else None
+    if not simulated:
+        engine.parts["probe"] = lambda: why_due(broker.proven, clock.wall_ms(), broker.build) if broker.build else None
     if upkeep is not None:
         engine.parts["keeping"] = upkeep.as_json
     return Made(engine=engine, store=store, clock=clock, chores=[*_chores_of(upkeep, engine), _audit_of(auditor)])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from dtms import __version__
-from dtms.commands import data, sim, store
+from dtms.commands import data, probe, sim, store
 from dtms.domain.errors import DtmsError, Misconfigured
 
 if TYPE_CHECKING:
@@ -167,6 +167,7 @@ def trades(
 app.command()(store.backup)
 app.command()(store.restore)
 app.command()(store.verify)
+app.command()(probe.probe)
 
 
 @config_app.callback(invoke_without_command=True)

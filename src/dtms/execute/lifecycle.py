@@ -44,6 +44,10 @@ BACKOFF_S = (2.0, 4.0, 8.0, 16.0, 30.0)
 RESTARTS_PER_HOUR = 3
 
 
+def unchanged(settings: Settings) -> Settings:
+    return settings
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:
     """What the configuration says of the engine beside its settings."""
@@ -60,6 +64,8 @@ class EngineOptions:
     """What must be done before the broker is asked: reading the terminal's clock."""
     warnings: tuple[str, ...] = ()
     """What a person should know for as long as the engine runs."""
+    patience: Callable[[Settings], Settings] = unchanged
+    """Lengthens waits by what was found out about the broker."""
 
 
 class Lifecycle:
@@ -211,6 +217,7 @@ class Lifecycle:
             await self._options.before_connect()
         account = await self._broker.connect()
         self.account, self._desk.account = account, (account.login, account.server)
+        self.pending = self.pending or self._desk.settings  # what is known of this broker may ask for longer waits
 
     async def _recover(self) -> None:
         """Match the store with the broker, before anything is decided; read the store once the authority is held."""
@@ -377,6 +384,7 @@ class Lifecycle:
 
     def _adopt(self, settings: Settings) -> None:
         """Use new settings, and read every view by them."""
+        settings = self._options.patience(settings)
         self._desk.settings = settings
         self._desk.executor.settings = settings.intents
         self.pending = None
