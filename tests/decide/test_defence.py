@@ -294,3 +294,17 @@ def test_where_a_re_add_is_not_possible(side: Side) -> None:
     assert rule_of(plan(Move.READD, readding(side, "0"))) == "minimum_lot"
     blocked = trade(side, "0.2", closed_by_dtms=HALF_LOT, reduce_only=True)
     assert rule_of(plan(Move.READD, readding(side, trade=blocked))) == "unresolved_intent"
+
+
+@pytest.mark.parametrize("side", Side)
+def test_a_re_add_is_never_beyond_what_one_order_may_have(side: Side) -> None:
+    """Half of 2 lots that were closed, where an order may have 0.5: half a lot."""
+    closed = trade(side, "1", initial_volume=Decimal(3), closed_by_dtms=Decimal(2))
+    seen = sight(
+        side, volume="1", trade=closed, tick=tick(side, 0.002), instrument=instrument(volume_max=Decimal("0.5"))
+    )
+    planned = plan(Move.READD, seen)
+    assert isinstance(planned, Plan)
+    (opening,) = planned.actions
+    assert isinstance(opening, OpenPosition)
+    assert opening.volume == Decimal("0.5")

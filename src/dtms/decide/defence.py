@@ -313,7 +313,7 @@ def _sized_readd(sight: Sight, own: Position) -> Planned:
     trade = sight.trade
     remaining = sum((p.volume for p in sight.side_positions), ZERO)
     share = floor_lots(trade.closed_by_dtms * Decimal(str(sight.protection.readd_share)), sight.instrument)
-    volume = min(share, floor_lots(trade.initial_volume - remaining, sight.instrument))
+    volume = min(share, floor_lots(trade.initial_volume - remaining, sight.instrument), sight.instrument.volume_max)
     if volume < sight.instrument.volume_min:
         return Impossible("minimum_lot", f"{volume} lots to re-add is below {sight.instrument.volume_min}")
     assert own.stop is not None

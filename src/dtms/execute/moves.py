@@ -137,8 +137,9 @@ class Moves:
         return replace(told, reason=f"{why}; close_part: {told.reason}")
 
     async def _impossible(self, watch: Watch, move: Move, why: Impossible) -> Told:
-        if move in CLOSES and watch.noted.get("refusal") == why.reason:
-            return Told(Ending.NOT_POSSIBLE, why.reason)  # decided anew without end, and told once
+        is_again = move in CLOSES or watch.trade.retry is not None
+        if is_again and watch.noted.get("refusal") == why.reason:
+            return Told(Ending.NOT_POSSIBLE, why.reason)  # decided anew again and again, and told once
         watch.noted["refusal"] = why.reason
         fact = self._desk.journal.fact(
             FactKind.REFUSAL,
