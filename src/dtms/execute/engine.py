@@ -11,6 +11,7 @@ from dtms.execute.book import Book
 from dtms.execute.chores import Chore, Chores
 from dtms.execute.cycle import Cycle
 from dtms.execute.desk import Desk
+from dtms.execute.earlier import Earlier
 from dtms.execute.executor import Executor
 from dtms.execute.feeds import Feeds
 from dtms.execute.isolation import Isolation
@@ -98,6 +99,7 @@ class Engine:
             isolation=isolation,
             strays=strays,
             restoring=restoring,
+            earlier=Earlier(desk=desk, book=self.book, feeds=feeds, registrar=registrar),
         )
         self._desk, self._feeds = desk, feeds
         self._life = Lifecycle(

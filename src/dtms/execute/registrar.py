@@ -5,6 +5,7 @@ nothing.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from dtms.domain.errors import AlreadyStored
@@ -269,6 +270,11 @@ class Registrar:
             correlation_id=request.correlation_id,
         )
         return replace(fact, ticket=request.ticket, symbol=request.symbol)
+
+    async def take_over(self, trade: Trade, symbol: SymbolWatch, fact: Fact) -> None:
+        """Keep a trade that another system protected, and what is told of it; not where it is under defence already."""
+        with suppress(AlreadyStored):
+            await self._commit({trade.ticket: New(trade, symbol)}, Draft(facts=[fact]), [])
 
     # --- what nobody registered ------------------------------------------------------------------------------------
 

@@ -1,8 +1,9 @@
 """Recovery at every start and after every reconnect: the store against one consistent look at the broker.
 
 Stops that are missing are told and put back first; then open requests are looked for; then each trade is matched;
-then what is at the broker and not in the store is attached, adopted or registered. A trade that is closed is taken up
-again where a request of it is unresolved or a position of it is left. Run again it changes nothing.
+then what is at the broker and not in the store is taken over from an earlier system, attached, adopted or registered.
+A trade that is closed is taken up again where a request of it is unresolved or a position of it is left. Run again it
+changes nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from dtms.domain.snapshot import Snapshot
 from dtms.domain.trade import State, Trade
 from dtms.execute.book import Book, Watch
 from dtms.execute.desk import Desk
+from dtms.execute.earlier import Earlier
 from dtms.execute.feeds import Feeds
 from dtms.execute.isolation import Isolation
 from dtms.execute.presence import Presence
@@ -52,6 +54,7 @@ class Restart:
         isolation: Isolation,
         strays: Strays,
         restoring: Restoring,
+        earlier: Earlier,
     ) -> None:
         self._desk = desk
         self._book = book
@@ -60,6 +63,7 @@ class Restart:
         self._isolation = isolation
         self._strays = strays
         self._restoring = restoring
+        self._earlier = earlier
         self._left_out: dict[int, Trade] = {}
         """Trades that cannot be watched, because the broker does not know their symbol."""
         self._next_try_s = 0.0
@@ -81,6 +85,7 @@ class Restart:
         snapshot = await self._look()
         for watch in list(self._book.watches.values()):
             await self._match(watch, snapshot)
+        await self._earlier.settle(snapshot)
         self._strays.forget()
         adopted = await self._strays.settle(snapshot, adopting=True)
         unknown = sum(len(w.open_intents) for w in self._book.watches.values())
