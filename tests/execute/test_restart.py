@@ -18,6 +18,7 @@ from dtms.domain.actions import IntentState
 from dtms.domain.errors import Misconfigured
 from dtms.domain.facts import FactKind
 from dtms.domain.trade import Role, State
+from dtms.ports.store import Unit
 from dtms.terminal.simulated.records import Reason
 
 RECOVERED = next(w for w in SHIPPED if w.recording == EUR and w.side is LONG)
@@ -293,6 +294,38 @@ def test_a_re_added_position_stays_in_the_family(tmp_path: Path) -> None:
         assert [m.role for m in after.members] == [Role.READD]
         assert after == before
         assert len(lives.on.engine.live_trades()) == 1
+        await lives.on.engine.stop()
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("is_open", [True, False], ids=["still open", "stopped meanwhile"])
+def test_a_closed_trade_that_has_a_leg_left_is_taken_up_again(is_open: bool, tmp_path: Path) -> None:
+    """Dropped after its trade was CLOSED and before its late hedge was closed: the hedge is closed, the row has none.
+
+    So it is when the broker rewrote its number and comment, which leaves the row alone to tell whose it is.
+    """
+
+    async def main() -> None:
+        lives = await Lives.begin(RECOVERED, tmp_path)
+        hedged = await lives.until(lambda t: bool(t.hedges))
+        (hedge,) = hedged.hedges
+        await lives.die()
+        lives.close_by_hand(lives.ticket)
+        if not is_open:
+            lives.close_by_hand(hedge.ticket)
+        ended = replace(hedged.machine, state=State.CLOSED)
+        left = replace(hedged, machine=ended, volume=Decimal(0), surplus=frozenset({hedge.ticket}))
+        await lives.on.store.commit(Unit(trades=(left,)))
+        lives.renew()
+        lives.on.broker.number_in = lambda magic, comment: None  # type: ignore[method-assign]
+        lives.on.broker.intent_of = lambda magic: None  # type: ignore[method-assign]
+        await lives.on.engine.start()
+        await lives.on.play(2)
+        assert lives.held() == {}
+        trade = await lives.trade()
+        assert (trade.machine.state, trade.members) == (State.CLOSED, ())
+        assert lives.on.engine.live(lives.ticket) is None
         await lives.on.engine.stop()
 
     run_virtual(main())

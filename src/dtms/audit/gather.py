@@ -49,7 +49,7 @@ class _Stored:
 
     @property
     def trades(self) -> Sequence[Trade]:
-        return (*self.loaded.trades, *self.closed)
+        return tuple({t.ticket: t for t in (*self.loaded.trades, *self.closed)}.values())
 
 
 async def gather(broker: Broker, store: Store, asking: Asking) -> World:

@@ -123,7 +123,7 @@ class Loaded:
     """All that a start needs: active trades, open intents, controls, rails, the highest intent number."""
 
     trades: Sequence[Trade]
-    """Active ones, and those disabled by hand."""
+    """Active ones, those disabled by hand, and closed ones that have a position beside their own left."""
     intents: Sequence[Intent]
     """Open ones."""
     controls: Controls

@@ -31,6 +31,8 @@ from dtms.domain.facts import Fact
 from dtms.domain.trade import State, Trade
 from dtms.ports.store import Controls, Evaluation, Kept, KeptKind, Lease, Loaded, Page
 
+HAS_MEMBERS = '%"members":[{%'
+"""In the memory of a trade that has positions beside its own: one that is closed has something left to do."""
 OPEN_STATES = tuple(state.value for state in IntentState if state.is_open)
 
 
@@ -78,7 +80,7 @@ class Reader:
     trust: Trust
 
     def load(self) -> Loaded:
-        kept = trades.c.state != State.CLOSED.value
+        kept = or_(trades.c.state != State.CLOSED.value, trades.c.memory.like(HAS_MEMBERS))
         with self._reading() as connection:
             return Loaded(
                 trades=_trades(connection, select(trades).where(kept).order_by(*_BY_REGISTRATION)),
