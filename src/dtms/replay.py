@@ -58,9 +58,12 @@ def stage(
 ) -> Stage:
     """Build a stage on the running virtual loop.
 
-    ``terminal`` goes on with one that played before; ``make_store`` makes another store than one at ``store_url``.
+    ``start_ms`` goes on at a later moment, with the machine's clock as far on as the market's. ``terminal`` goes on
+    with one that played before; ``make_store`` makes another store than one at ``store_url``.
     """
-    clock = LoopClock(config.start_ms if start_ms is None else start_ms)
+    begin_ms = config.start_ms if start_ms is None else start_ms
+    # One machine for all stages of a market: leases that a dropped engine left run out as they would have.
+    clock = LoopClock(begin_ms, machine_s=(begin_ms - config.start_ms) / 1000)
     terminal = terminal or SimulatedTerminal(config, clock)
     gateway = Gateway(terminal, instance=instance, now=clock.machine_s, requests_per_day=1_000_000)
     broker = Mt5Broker(LocalLink(gateway), clock, magic_prefix=MAGIC_PREFIX)

@@ -11,14 +11,15 @@ import pytest
 from tests.execute.restarting import Lives
 from tests.execute.unsteady import Request, Send, letter_of
 from tests.replay.judge import check_invariants
-from tests.replay.windows import BTC, EUR, LONG, SHIPPED, SHORT, Window
+from tests.replay.windows import BTC, EUR, LONG, SHIPPED, SHORT, Window, config_of, registered, settings_of
 
 from dtms.adapters.virtual_loop import run_virtual
 from dtms.domain.actions import IntentState
 from dtms.domain.errors import Misconfigured
 from dtms.domain.facts import FactKind
-from dtms.domain.trade import Role, State
+from dtms.domain.trade import Role, State, Trade
 from dtms.ports.store import Unit
+from dtms.replay import stage
 from dtms.terminal.simulated.records import Reason
 
 RECOVERED = next(w for w in SHIPPED if w.recording == EUR and w.side is LONG)
@@ -329,3 +330,28 @@ def test_a_closed_trade_that_has_a_leg_left_is_taken_up_again(is_open: bool, tmp
         await lives.on.engine.stop()
 
     run_virtual(main())
+
+
+def test_a_replay_goes_on_after_a_crash_of_its_loop(tmp_path: Path) -> None:
+    """A new stage on a new loop, at the moment of the crash: the machine's clock goes on, so the lease runs out."""
+    url = f"sqlite:///{(tmp_path / 'store.db').as_posix()}"
+    config = replace(config_of(RECOVERED), journal=tmp_path / "terminal.jsonl")
+
+    async def first() -> tuple[int, Trade | None]:
+        on = stage(config, settings=settings_of(RECOVERED), store_url=url)
+        await on.engine.start()
+        ticket = await registered(on)
+        await on.play(20)
+        on.terminal.simulation.close()  # what it wrote so far is there; nothing else is stopped
+        return on.clock.market_ms(), await on.store.trade(ticket)
+
+    async def second(at_ms: int, before: Trade | None) -> None:
+        holder = "replay:2:0"
+        on = stage(config, settings=settings_of(RECOVERED), store_url=url, start_ms=at_ms, instance=2, holder=holder)
+        await on.engine.start()
+        assert on.engine.health().ready
+        assert before is not None
+        assert await on.store.trade(before.ticket) == before
+        await on.engine.stop()
+
+    run_virtual(second(*run_virtual(first())))

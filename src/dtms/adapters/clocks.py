@@ -171,16 +171,18 @@ class LoopClock:
 
     rate = 1.0
 
-    def __init__(self, start_ms: int, loop: asyncio.AbstractEventLoop | None = None) -> None:
+    def __init__(self, start_ms: int, loop: asyncio.AbstractEventLoop | None = None, *, machine_s: float = 0.0) -> None:
+        """Begin at a market time, and at ``machine_s`` of a machine that runs on when the loop before it ended."""
         self._start_ms = start_ms
         self._loop = loop or asyncio.get_running_loop()
         self._start_s = self._loop.time()
+        self._machine_s = machine_s
 
     def machine_s(self) -> float:
-        return self._loop.time() - self._start_s
+        return self._machine_s + self._loop.time() - self._start_s
 
     def market_ms(self) -> int:
-        return self._start_ms + round(self.machine_s() * 1000)
+        return self._start_ms + round((self._loop.time() - self._start_s) * 1000)
 
     def now_ms(self) -> int:
         return self.market_ms()
