@@ -113,7 +113,7 @@ MANNERS: Mapping[str, tuple[tuple[str, Any], ...]] = {
     "comments replaced": (("manners.comment_mode", "replace"),),
     "magic dropped": (("manners.magic_kept", False),),
     "closing deals carry the position's magic": (("manners.closing_deal_magic", "position"),),
-    "a hidden stops level": (("manners.hidden_stops_points", 400),),
+    "a hidden stops level": ((f"symbol.{EURUSD}.stops_level_points", 0), ("manners.hidden_stops_points", 400)),
     "part fills": (("manners.fill_lots_max", 0.2), ("manners.fok_is_whole", False)),
     "large orders are rejected": (("manners.fill_lots_max", 0.2),),
     "the rest fills later": (
