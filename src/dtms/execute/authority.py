@@ -4,10 +4,11 @@ What the engine writes of trades and intents is fenced as well: ``Fenced`` puts 
 a process which lost it writes nothing, however late it notices.
 """
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from dtms.domain.errors import Misconfigured, PermissionGone
+from dtms.domain.errors import BrokerUnavailable, Misconfigured, PermissionGone
 from dtms.ports.broker import Broker, Fence
 from dtms.ports.clock import Clock
 from dtms.ports.store import Authority, Lease, Store, Unit
@@ -53,6 +54,8 @@ class EngineLease:
             seen = held
             await self._clock.sleep_machine(0.5)
         self._lease, self._fence = lease, None
+        with suppress(BrokerUnavailable, PermissionGone):  # told by the first send, which cannot do without
+            await self.fence()  # at once: what the holder before began and was suspended in is not sent any more
         return lease
 
     async def renew(self) -> bool:
