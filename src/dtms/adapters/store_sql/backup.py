@@ -139,11 +139,13 @@ def prune(folder: Path, kept: int) -> None:
 
     A file that somebody has open stays until the next time.
     """
-    stays = backups(folder)[-max(kept, 1) :]
-    for old in backups(folder)[: -max(kept, 1)]:
+    found, reach = backups(folder), min(LOGGED, max(kept, 1))
+    for old in found[: -max(kept, 1)]:
         _let_go(old.path)
+    if len(found) < reach:
+        return
     for segment, following in pairwise(segments(folder)):
-        if stays and following.after <= stays[-LOGGED:][0].number:
+        if following.after <= found[-reach].number:
             _let_go(segment.path)
 
 
