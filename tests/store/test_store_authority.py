@@ -3,18 +3,25 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import pytest
 
 from dtms.adapters.store_sql import LeaseWorld, SqlStore
-from dtms.domain.errors import Misconfigured
+from dtms.domain.errors import BrokerUnavailable, Misconfigured
 from dtms.execute.authority import LEASE_S, RENEW_S, EngineLease
-from dtms.ports.broker import Broker
 
 from .builders import ManualClock
 
-NO_BROKER = cast(Broker, None)
+
+class Away:
+    """A broker that does not answer."""
+
+    async def announce(self, key: str, token: int) -> Any:
+        raise BrokerUnavailable(f"not there to hear of {key} {token}")
+
+
+NO_BROKER: Any = Away()
 """Leases are taken without one."""
 
 
