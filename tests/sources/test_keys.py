@@ -25,7 +25,10 @@ def file(tmp_path: Path) -> Path:
     [
         ({"calendar": "ftp://host/x"}, r'calendar = "ftp://host/x": must be a file or an http:// or https:// address'),
         ({"calendar": 5}, "calendar = 5: must be a valid string"),
-        ({"vix": {"source": "file:///x"}}, r'vix.source = "file:///x": must be a file or an http:// or https:// address'),
+        (
+            {"vix": {"source": "file:///x"}},
+            r'vix.source = "file:///x": must be a file or an http:// or https:// address',
+        ),
         ({"vix": {"stale_days": 0}}, "vix.stale_days = 0.0: must lie between 0.1 and 365"),
         ({"vix": {"sources": "x"}}, r"vix.sources: unknown key; did you mean vix.source\?"),
         ({"flow": {"exchanges": {"BTCUSD": "binance"}}}, "must name exchange and market, like binance:BTC/USDT"),
