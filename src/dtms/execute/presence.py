@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from dtms.decide import recovery
 from dtms.decide.guards import RailState, observe_close
-from dtms.domain.actions import Intent
+from dtms.domain.actions import ClosePosition, Intent, IntentState
 from dtms.domain.facts import Fact
 from dtms.domain.position import Position
 from dtms.domain.prices import ZERO
@@ -35,6 +35,8 @@ class Presence:
         if watch.trade is not before:  # by a newer look than this one
             watch.next_fast_ms = 0
             return
+        if _is_being_closed(watch, snapshot.positions):
+            return  # it is told when it is known that it was dtms that closed it
         trade, positions = watch.trade, snapshot.positions
         if is_as_known(trade, positions):
             return
@@ -81,6 +83,17 @@ def _has_shrunk(trade: Trade, positions: Mapping[int, Position]) -> bool:
     """Answer whether the broker lists fewer lots on the trade's side than are remembered, or none of a position."""
     known = {m.ticket: m.volume for m in trade.readds} | ({trade.position: trade.volume} if trade.volume else {})
     return any(ticket not in positions or positions[ticket].volume < volume for ticket, volume in known.items())
+
+
+def _is_being_closed(watch: Watch, positions: Mapping[int, Position]) -> bool:
+    """Answer whether an open request explains that lots of a listed position went."""
+    return any(
+        isinstance(action := intent.action, ClosePosition)
+        and intent.state is not IntentState.NEEDS_HUMAN
+        and action.position in positions
+        and action.expected_volume - action.volume <= positions[action.position].volume < action.expected_volume
+        for intent in watch.open_intents.values()
+    )
 
 
 def is_as_known(trade: Trade, positions: Mapping[int, Position]) -> bool:

@@ -16,7 +16,7 @@ import structlog
 
 from dtms.decide import proof, settle
 from dtms.decide.proof import Executed, NotExecuted, NotYet, Question, Verdict
-from dtms.domain.actions import ActionKind, ClosePosition, Ending, Intent, IntentState, MoveStop, OpenPosition, Outcome
+from dtms.domain.actions import ActionKind, Ending, Intent, IntentState, OpenPosition, Outcome
 from dtms.domain.errors import BrokerUnavailable
 from dtms.domain.facts import Fact, FactKind, Json
 from dtms.domain.prices import ZERO
@@ -25,6 +25,7 @@ from dtms.domain.trade import Retry, State, Trade
 from dtms.execute.book import Book, Watch
 from dtms.execute.closing import Closing
 from dtms.execute.desk import Desk
+from dtms.execute.journal import describe
 from dtms.execute.retries import next_try_ms
 from dtms.execute.shown import identifier_of
 from dtms.ports.store import Unit
@@ -145,6 +146,7 @@ class Resolving:
         done = replace(done, deal=done.deal or next(iter(verdict.deals), None), filled=verdict.volume or done.filled)
         await self._commit(watch, trade, done, self._adopted_facts(before, trade, done, verdict, surplus=unwanted))
         self._desk.actions += 1
+        watch.last_deep_ms = None  # the check that it was a part of was broken off: what else is due follows at once
         if unwanted:
             log.warning("surplus_opened", ticket=trade.ticket, intent=intent.number)
 
@@ -274,23 +276,12 @@ class Resolving:
             "action": intent.action.kind.value,
             "verdict": verdict,
             "looks": len(inquiry.looks) if inquiry is not None else 0,
-            **_figures(intent),
+            "request": describe(intent.action),
             **more,
         }
         return self._desk.journal.fact(
             FactKind.INTENT, words, trade=trade, details=details, correlation_id=intent.correlation_id
         )
-
-
-def _figures(intent: Intent) -> dict[str, Json]:
-    action = intent.action
-    match action:
-        case MoveStop():
-            return {"position": action.position, "stop": action.stop}
-        case ClosePosition():
-            return {"position": action.position, "volume": float(action.volume)}
-        case OpenPosition():
-            return {"volume": float(action.volume), "side": action.side.direction}
 
 
 def _ended(intent: Intent, state: IntentState, told: str, now_ms: int) -> Intent:
