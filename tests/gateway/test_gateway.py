@@ -209,7 +209,7 @@ class TestBudget:
     def test_what_reduces_risk_is_read_off_the_request(self, request_: dict[str, Any], reducing: bool) -> None:
         assert is_reducing(request_) is reducing
 
-    def test_the_reserve_is_for_reducing_requests_and_comes_back_after_a_day(self) -> None:
+    def test_a_spent_budget_stops_what_adds_and_never_what_reduces(self) -> None:
         bench = Bench(requests_per_day=4, reserve=2)
         ticket = bench.open()
         bench.open()
@@ -217,8 +217,9 @@ class TestBudget:
         assert bench.send(OPEN)["refused"] == "budget"
         assert bench.send(stop)["value"][0] == MT5.TRADE_RETCODE_DONE
         assert bench.send({**stop, "sl": 1.11})["value"][0] == MT5.TRADE_RETCODE_DONE
-        assert bench.send({**stop, "sl": 1.12})["refused"] == "budget"
-        assert bench.requests() == 4
+        assert bench.send({**stop, "sl": 1.12})["value"][0] == MT5.TRADE_RETCODE_DONE
+        assert bench.send(OPEN)["refused"] == "budget"
+        assert bench.requests() == 5
         bench.now_s = 86_400.0
         bench.open()
 
@@ -229,7 +230,7 @@ class TestBudget:
         now[0] = 50_000.0
         assert budget.take(reducing=False)
         now[0] = 86_399.0
-        assert not budget.take(reducing=True)
+        assert not budget.take(reducing=False)
         now[0] = 86_400.0
         assert budget.left() == 1
 

@@ -67,7 +67,7 @@ def test_a_trade_enabled_again_keeps_its_family_its_r_and_its_counts(tmp_path: P
         lives = await begun(tmp_path, [opening("10:00:10"), opening("10:00:20")])
         readd = await joined(lives, Role.READD, Side.LONG)
         machine = Machine(state=State.WARNING_L1, entered_ms=lives.on.clock.market_ms(), hedges=2, readds=1)
-        known = {"closed_by_dtms": Decimal("0.1"), "acted_ms": {"re_add": 5}}
+        known = {"closed_by_dtms": Decimal("0.1"), "acted_ms": {"re_add": 5}, "part_left": Decimal("0.05")}
         before = await become(lives, members=(readd,), machine=machine, **known)
         assert (await lives.post(f"{ONE}/disable")).status_code == 200
         assert (await stored(lives)).members == (readd,)
@@ -82,7 +82,7 @@ def test_a_trade_enabled_again_keeps_its_family_its_r_and_its_counts(tmp_path: P
             before.initial_volume,
         )
         assert (after.closed_by_dtms, after.registered_ms) == (Decimal("0.1"), before.registered_ms)
-        assert (after.disabled, after.machine.done) == (False, frozenset())
+        assert (after.disabled, after.machine.done, after.part_left) == (False, frozenset(), None)
         assert len(await lives.facts(FactKind.ENABLED)) == 1
         check_envelope(await lives.enable(BESIDE), 409, "conflict")
         await lives.on.engine.stop()

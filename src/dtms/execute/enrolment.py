@@ -121,6 +121,7 @@ def _enabled_again(before: Trade, request: Registration, position: Position, now
         unconfirmed=False,
         needs_attention=None,
         retry=None,
+        part_left=None,  # a part that was begun belonged to the visit that ended
         version=before.version + 1,
     )
 

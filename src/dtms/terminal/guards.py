@@ -36,7 +36,8 @@ class Fences:
 class Budget:
     """Requests allowed in any 24 hours; the last ``reserve`` of them are kept for what reduces risk.
 
-    ``now`` is a monotonic clock in seconds.
+    A budget never stops what reduces: such requests are counted and pass when it is spent. ``now`` is a monotonic
+    clock in seconds.
     """
 
     def __init__(self, per_day: int, reserve: int, now: Callable[[], float]) -> None:
@@ -46,14 +47,14 @@ class Budget:
         self._sent: deque[float] = deque()
 
     def take(self, *, reducing: bool) -> bool:
-        """Take one request from the budget; False when none is left for its kind."""
-        if self.left() <= (0 if reducing else self._reserve):
+        """Take one request from the budget; False when none is left for one that adds."""
+        if not reducing and self.left() <= self._reserve:
             return False
         self._sent.append(self._now())
         return True
 
     def left(self) -> int:
-        """Count the requests left, the reserve included."""
+        """Count the requests left, the reserve included; below 0 when reducing ones went beyond it."""
         while self._sent and self._now() - self._sent[0] >= DAY_S:
             self._sent.popleft()
         return self._per_day - len(self._sent)
