@@ -283,6 +283,11 @@ def owed(trade: Trade) -> dict[int, float]:
     return found
 
 
+def owes(trade: Trade) -> bool:
+    """Answer quickly whether ``owed`` could name anything."""
+    return trade.owed_stop is not None or any(m.owed_stop is not None for m in trade.members)
+
+
 def forgiven(trade: Trade, tickets: Sequence[int]) -> Trade:
     """Return the trade without the owed stops of these positions: they can not be put back any more."""
     members = tuple(replace(m, owed_stop=None) if m.ticket in tickets else m for m in trade.members)

@@ -42,6 +42,8 @@ log = structlog.get_logger(__name__)
 
 BACKOFF_S = (2.0, 4.0, 8.0, 16.0, 30.0)
 RESTARTS_PER_HOUR = 3
+REOPEN_S = 2.0
+"""Between two tries to open a store that failed: each verifies all of it."""
 
 
 def unchanged(settings: Settings) -> Settings:
@@ -105,6 +107,7 @@ class Lifecycle:
         self._broker_ok = False
         self._loop: asyncio.Task[None] | None = None
         self._keeper: asyncio.Task[None] | None = None
+        self._reopen_at_s = 0.0
         self._stopping = False
         self._is_resting = False
         """Whether the loop waits for its next cycle, and has nothing in hand."""
@@ -368,6 +371,9 @@ class Lifecycle:
         """
         if not self.store_ok:
             self._is_matched = False
+            if self._clock.machine_s() < self._reopen_at_s:
+                return False
+            self._reopen_at_s = self._clock.machine_s() + REOPEN_S
             await self._store.reopen()
             await self._load()
             self.store_ok = True

@@ -16,7 +16,7 @@ import structlog
 from dtms.decide import trade_state
 from dtms.decide.defence import attached_stop, breakeven_price
 from dtms.decide.guards import observe_account
-from dtms.decide.recovery import owed
+from dtms.decide.recovery import owes
 from dtms.domain.facts import Fact, FactKind
 from dtms.domain.market import Side, Tick
 from dtms.domain.prices import ZERO
@@ -319,7 +319,7 @@ class Monitor:
         """Answer whether something is to be done outside the table's rows, now or at its price."""
         return (
             trade.machine.breakeven_pending
-            or bool(owed(trade))
+            or owes(trade)
             or (trade.nominal_risk and trade.stop is None)
             or (bool(trade.members) and bool(self._presence.surplus(trade)))
         )

@@ -144,17 +144,17 @@ class Restart:
             if symbol is None:
                 await self._leave_out(trade)
                 continue
-            watch = self._book.watches.get(trade.ticket) or self._book.add(trade, symbol)
-            if watch.trade is before.get(trade.ticket):
-                watch.trade = trade
-            watch.open_intents = dict(stored.intents.get(trade.ticket, {}))
+            known = self._book.watches.get(trade.ticket)
+            watch = known or self._book.add(trade, symbol)
+            if known is None or watch.trade is before.get(trade.ticket):
+                watch.trade, watch.open_intents = trade, dict(stored.intents.get(trade.ticket, {}))
             watch.last_deep_ms, watch.next_fast_ms = None, 0  # bars that came meanwhile are news to it
             self._book.index(watch.trade)
 
     async def _leave_out(self, trade: Trade) -> None:
         """Call a person for a trade of a symbol that the broker does not know; the others are watched."""
         self._left_out[trade.ticket] = trade
-        told = f"the broker does not know {trade.symbol}: the trade cannot be watched"
+        told = _unknown_symbol(trade)
         log.critical("trade_left_out", ticket=trade.ticket, symbol=trade.symbol)
         if trade.needs_attention == told:
             return
@@ -170,7 +170,10 @@ class Restart:
         self._next_try_s = now_s + TRY_AGAIN_S
         for ticket in list(self._left_out):
             trade = await self._desk.store.trade(ticket)
-            if trade is None or not trade.is_active or await self._strays.take_up(trade) is not None:
+            watch = await self._strays.take_up(trade) if trade is not None and trade.is_active else None
+            if watch is not None and watch.trade.needs_attention == _unknown_symbol(watch.trade):
+                await self._desk.commit(watch, replace(watch.trade, needs_attention=None), [])
+            if watch is not None or trade is None or not trade.is_active:
                 del self._left_out[ticket]
 
     async def _look(self) -> Snapshot:
@@ -196,3 +199,7 @@ class Restart:
                 found = await self._desk.store.intents(ticket=watch.ticket, open_only=True)
                 watch.open_intents = {i.number: i for i in found}
         await self._isolation.run(watch, work)
+
+
+def _unknown_symbol(trade: Trade) -> str:
+    return f"the broker does not know {trade.symbol}: the trade cannot be watched"

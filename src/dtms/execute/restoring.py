@@ -7,7 +7,7 @@ has passed meanwhile, or that is not dtms' to set because a person only wants to
 import structlog
 
 from dtms.decide.defence import Planned, Sight, restored_stops, unrestorable
-from dtms.decide.recovery import forgiven, owed, owing
+from dtms.decide.recovery import forgiven, owed, owes, owing
 from dtms.domain.facts import Fact, FactKind, Json
 from dtms.domain.snapshot import Snapshot
 from dtms.domain.trade import Mode, Trade
@@ -36,7 +36,7 @@ class Restoring:
 
     def is_due(self, watch: Watch, symbol: SymbolWatch) -> bool:
         """Answer whether something is owed to a trade in a market that is open."""
-        return bool(owed(watch.trade)) and symbol.bars.hours.is_open(self._desk.clock.market_ms())
+        return owes(watch.trade) and bool(owed(watch.trade)) and symbol.bars.hours.is_open(self._desk.clock.market_ms())
 
     async def restore(self, watch: Watch, symbol: SymbolWatch) -> bool:
         """Put back what can be; True when something was sent, and an earlier look is outdated."""
