@@ -108,10 +108,10 @@ MUTANTS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 "src/dtms/execute/restart.py",
-                "                watch.trade = trade\n            watch.open_intents",
-                "                watch.trade = trade\n"
-                "            watch.trade = replace(trade, machine=replace(trade.machine, flat_since_ms=None))\n"
-                "            watch.open_intents",
+                "        stored = await self._stored(loaded)\n",
+                "        timed = [(t, replace(t.machine, flat_since_ms=None)) for t in loaded.trades]\n"
+                "        loaded = replace(loaded, trades=[replace(t, machine=m) for t, m in timed])\n"
+                "        stored = await self._stored(loaded)\n",
             ),
         ),
         tests=("tests/invariants/test_restarts.py::test_the_flat_timer_survives_a_crash",),

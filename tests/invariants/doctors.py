@@ -402,7 +402,9 @@ def _four_restarts(world: World) -> World:
 
 
 def _calm(world: World) -> World:
-    return replace(world, calm_since_ms=world.now_ms - MINUTE_MS)
+    """Let two minutes pass in which nothing happens."""
+    later = with_ledger(world, until_ms=world.now_ms + 2 * MINUTE_MS)
+    return replace(later, calm_since_ms=world.now_ms)
 
 
 def _stop_differs(world: World) -> World:

@@ -112,8 +112,12 @@ def check_23_store_and_broker_agree(world: World) -> Iterator[Violation]:
         return
     held = {p.identifier: p for p in world.ledger.positions.values()}
     known: set[int] = set()
+    fresh = _changed_lately(world)
     for trade in world.books.trades:
-        known |= set(world.families[trade.ticket])
+        family = set(world.families[trade.ticket])
+        known |= family
+        if family & fresh:
+            continue  # the market itself goes on: what it did a moment ago has its minute, too
         if trade.is_active:
             yield from _differences(trade, held.get(trade.identifier))
         if not trade.disabled:
@@ -127,6 +131,14 @@ def check_23_store_and_broker_agree(world: World) -> Iterator[Violation]:
                 about=f"position {position.identifier}",
                 words="a position of ours belongs to no trade",
             )
+
+
+def _changed_lately(world: World) -> set[int]:
+    """Return the positions, by identifier, that changed at the broker within the last minute."""
+    since = world.now_ms - CONVERGED_MS
+    dealt = {deal.position_id for deal in world.ledger.deals if deal.time_ms > since}
+    moved = {change.position for change in world.ledger.levels or () if change.at_ms > since}
+    return dealt | {world.identifiers.get(ticket, ticket) for ticket in moved}
 
 
 def _differences(trade: Trade, position: Position | None) -> Iterator[Violation]:
