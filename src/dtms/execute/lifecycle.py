@@ -20,7 +20,6 @@ from dtms.domain.calendar import Release
 from dtms.domain.errors import (
     BrokerUnavailable,
     DtmsError,
-    Misconfigured,
     PermissionGone,
     StoreFailed,
     WrongAccount,
@@ -274,14 +273,18 @@ class Lifecycle:
         while True:
             await self._clock.sleep_machine(RENEW_S)
             try:
-                if not await self._lease.renew():
-                    log.error("authority_lost", told="the engine's lease went to another process")
-                    await self._lease.acquire()
-                    self._is_matched = False  # another process may have acted meanwhile
+                await self._renew_lease()
             except StoreFailed as error:
                 self.note_store_failure(error)
-            except Misconfigured as error:
-                log.error("lease_not_renewed", told=str(error))
+            except Exception as error:
+                # Without the lease nothing is done any more: whatever went wrong, it is tried again.
+                log.error("lease_not_renewed", told=str(error), exc_info=not isinstance(error, DtmsError))
+
+    async def _renew_lease(self) -> None:
+        if not await self._lease.renew():
+            log.error("authority_lost", told="the engine's lease ran out, or went to another process")
+            await self._lease.acquire()
+            self._is_matched = False  # another process may have acted meanwhile
 
     async def _supervise(self) -> None:
         """Keep the loop alive: restart what dies, at most three times an hour, counted in the store."""
@@ -301,14 +304,20 @@ class Lifecycle:
         if len(self._restarts_ms) >= RESTARTS_PER_HOUR:
             self._cycle_outcome = f"dead after {RESTARTS_PER_HOUR} restarts in an hour: {told}"
             log.critical("loop_given_up", told=self._cycle_outcome)
+            await self._record_death(FactKind.NEEDS_ATTENTION, f"no trade is watched any more: {told}", "CRITICAL")
             return False
         self._restarts_ms.append(now)
-        try:
-            await self._record(FactKind.LOOP_RESTARTED, f"the monitoring loop died: {told}")
-        except StoreFailed as failed:
-            log.error("restart_not_recorded", told=str(failed))
+        await self._record_death(FactKind.LOOP_RESTARTED, f"the monitoring loop died: {told}", "ERROR")
         await self._clock.sleep_machine(1.0)
         return True
+
+    async def _record_death(self, kind: FactKind, told: str, alert: str) -> None:
+        """Put it into the journal that the loop died, if the store still takes it."""
+        fact = self._desk.journal.fact(kind, told, details={"alert": alert})
+        try:
+            await self._store.commit(Unit(facts=(fact,)))
+        except StoreFailed as failed:
+            log.error("restart_not_recorded", told=str(failed))
 
     async def _run(self) -> None:
         while not self._stopping:

@@ -14,7 +14,7 @@ from dtms.decide.belonging import NOT_DONE, Whose, again, role_of, whose
 from dtms.decide.lives import lives, open_volume
 from dtms.decide.settle import ROLE_OF, member_of
 from dtms.domain.actions import Intent, IntentState
-from dtms.domain.errors import BrokerUnavailable
+from dtms.domain.errors import BrokerUnavailable, PermissionGone, StoreFailed
 from dtms.domain.facts import FactKind, Json
 from dtms.domain.position import Position
 from dtms.domain.snapshot import Snapshot
@@ -44,6 +44,7 @@ class Strays:
         self._registrar = registrar
         self._passed_over: set[int] = set()
         """Tickets of positions that are nobody's, another program's, or a person's by his will."""
+        self._troubles: dict[int, str] = {}
         self._at_version = 0
         self.acted = 0
         """How many positions were given to somebody, since it was made."""
@@ -70,7 +71,23 @@ class Strays:
                 if not await self._isolation.is_answering():
                     raise
                 log.error("stray_unanswered", position=position.ticket, told=str(error))
+            except (StoreFailed, PermissionGone):
+                raise
+            except Exception as error:  # noqa: BLE001 - the edge of a position: it is recorded, and the others go on
+                await self._failed(position, error)
         return await self._registrar.adopt(strangers) if adopting and strangers else []
+
+    async def _failed(self, position: Position, error: Exception) -> None:
+        """Record, once per reason, that nobody could be given a position."""
+        told = f"position {position.ticket} could be given to nobody: {type(error).__name__}: {error}"
+        if self._troubles.get(position.ticket) == told:
+            return
+        self._troubles[position.ticket] = told
+        log.error("stray_failed", position=position.ticket, exc_info=error)
+        details: dict[str, Json] = {"position": position.ticket, "symbol": position.symbol, "alert": "CRITICAL"}
+        await self._desk.store.commit(
+            Unit(facts=(self._desk.journal.fact(FactKind.CYCLE_FAILED, told, details=details),))
+        )
 
     def _is_unknown(self, position: Position) -> bool:
         ticket = position.ticket
