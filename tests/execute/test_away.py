@@ -9,6 +9,7 @@ from tests.replay.judge import check_invariants
 from tests.replay.windows import EUR, LONG, SHIPPED
 
 from dtms.adapters.virtual_loop import run_virtual
+from dtms.domain.errors import BrokerUnavailable
 from dtms.domain.facts import FactKind
 from dtms.domain.trade import State
 from dtms.execute.service import RefusalCode, Refused, Registration
@@ -143,5 +144,33 @@ def test_what_happened_while_the_broker_was_away_for_hours_is_found(tmp_path: Pa
         assert played.trade.machine.state is State.CLOSED
         assert abs((played.trade.closed_ms or 0) - at) < 1_000
         check_invariants(played.books, WINDOW.spec)
+
+    run_virtual(main())
+
+
+def test_a_broker_that_goes_away_in_the_middle_of_a_recovery_is_waited_for(tmp_path: Path) -> None:
+    """The look of the start fails twice: it is connected anew and looked again, and the start does not fail."""
+
+    async def main() -> None:
+        lives = await Lives.begin(WINDOW, tmp_path)
+        before = await lives.until(lambda t: t.machine.state is State.HEDGED)
+        await lives.die()
+        lives.renew()
+        broker: Any = lives.on.broker
+        snapshot, failures = broker.snapshot, list[int]()
+
+        async def fails(symbols: Any) -> Any:
+            if len(failures) < 2:
+                failures.append(lives.on.clock.market_ms())
+                raise BrokerUnavailable("made to fail")
+            return await snapshot(symbols)
+
+        broker.snapshot = fails
+        await lives.on.engine.start()
+        assert len(failures) == 2
+        assert lives.on.engine.health().ready
+        after = await lives.trade()
+        assert (after.machine, after.members) == (before.machine, before.members)
+        await lives.on.engine.stop()
 
     run_virtual(main())
