@@ -48,4 +48,6 @@ class Closing:
                 magic = self._broker.magic_of(intent.number)
                 _, _, deals = await self._broker.find_by_magic(magic, intent.created_ms)
                 found |= {d.position_id for d in deals if d.entry is DealEntry.IN}
+                if intent.order is not None:  # under which the position began, also where its number was not kept
+                    found.add(intent.order)
         return sorted(found - {trade.identifier})
