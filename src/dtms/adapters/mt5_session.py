@@ -24,7 +24,7 @@ class Mt5Settings:
     deviation_points: int = 20
     instrument_age_s_max: float = 86_400.0
     """Market seconds for which a symbol's specification is believed."""
-    fresh_tick_wait_s: float = 3.0
+    fresh_tick_wait_s: float = 1.0
     """Machine seconds to wait at the first connection for a tick that tells the server's clock."""
     fresh_tick_poll_s: float = 0.25
 

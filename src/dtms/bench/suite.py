@@ -13,6 +13,7 @@ from dtms.bench.machine import describe
 from dtms.bench.measure import CannotMeasure
 from dtms.bench.passes import measure_passes, measure_views
 from dtms.bench.queries import measure_queries
+from dtms.bench.recovery import measure_recovery
 from dtms.bench.registration import measure_registration
 from dtms.bench.storage import measure_store
 from dtms.bench.terminals import measure_looks, measure_replay, measure_steps
@@ -30,6 +31,7 @@ BENCHES: Mapping[str, Measure] = {
     "terminal": measure_steps,
     "gateway": measure_looks,
     "replay": measure_replay,
+    "recovery": measure_recovery,
 }
 
 
