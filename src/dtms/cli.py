@@ -3,13 +3,13 @@
 import json
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from dtms import __version__
 from dtms.commands import data, probe, sim, store
+from dtms.commands.options import ConfigPath, Overrides, load
 from dtms.domain.errors import DtmsError, Misconfigured
 
 if TYPE_CHECKING:
@@ -32,10 +32,6 @@ app.add_typer(config_app, name="config")
 app.add_typer(data.app, name="data")
 app.add_typer(sim.app, name="sim")
 
-ConfigPath = Annotated[
-    Path | None, typer.Option("--config", help="Configuration file; default config/dtms_config.json.")
-]
-Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set any configuration key.")]
 ModeOption = Annotated[str | None, typer.Option(help="observe, advise or auto.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on.")]
@@ -66,7 +62,7 @@ def serve(
     config: ConfigPath = None, sets: Overrides = None, host: Host = None, port: Port = None, mode: ModeOption = None
 ) -> None:
     """Run the DTMS server: the one instance of the protection engine, and its HTTP API."""
-    loaded = _load(config, sets, {"api.host": host, "api.port": port, "mode": mode})
+    loaded = load(config, sets, {"api.host": host, "api.port": port, "mode": mode})
     _configure_logs(loaded, "dtms")
     from dtms.bootstrap import serve as run
 
@@ -81,7 +77,7 @@ def terminal(
     port: Port = None,
 ) -> None:
     """Run the terminal gateway: the one process through which every request to the terminal passes."""
-    loaded = _load(config, sets, {"terminal.module": module, "terminal.port": port})
+    loaded = load(config, sets, {"terminal.module": module, "terminal.port": port})
     _configure_logs(loaded, "terminal")
     from dtms.bootstrap import run_terminal_process
 
@@ -98,7 +94,7 @@ def demo(
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget the last demo instead of going on with it.")] = False,
 ) -> None:
     """Show dtms at work: the simulated terminal, recorded market data, sample trades and the overview page."""
-    loaded = _load(config, sets, {"api.port": port}, {"mode": "auto"})
+    loaded = load(config, sets, {"api.port": port}, {"mode": "auto"})
     _configure_logs(loaded, "demo")
     from dtms.bootstrap import demo as run
 
@@ -119,7 +115,7 @@ def bench(
 @app.command()
 def status(config: ConfigPath = None, sets: Overrides = None, url: Url = None, as_json: AsJson = False) -> None:
     """Show how the running DTMS server stands."""
-    body = _ask(_load(config, sets, {"client.api_url": url}), "/dtms/status")
+    body = _ask(load(config, sets, {"client.api_url": url}), "/dtms/status")
     if as_json:
         typer.echo(json.dumps(body, indent=2))
         return
@@ -145,7 +141,7 @@ def trades(
     as_json: AsJson = False,
 ) -> None:
     """List the trades that the running DTMS server protects."""
-    loaded = _load(config, sets, {"client.api_url": url})
+    loaded = load(config, sets, {"client.api_url": url})
     listed: list[dict[str, Any]] = []
     cursor: int | None = None
     while True:
@@ -177,7 +173,7 @@ def show_config(
     """Print every effective value and its source; secrets are masked."""
     if context.invoked_subcommand is not None:
         return
-    entries = _load(config, sets, {}).entries
+    entries = load(config, sets, {}).entries
     if as_json:
         shown = {entry.key: {"value": entry.shown, "source": entry.source} for entry in entries}
         typer.echo(json.dumps(shown, indent=2))
@@ -197,26 +193,6 @@ def show_schema() -> None:
     from dtms.config import schema
 
     typer.echo(json.dumps(schema(), indent=2))
-
-
-def _load(
-    path: Path | None,
-    sets: list[str] | None,
-    options: Mapping[str, object],
-    defaults: Mapping[str, Any] | None = None,
-) -> "Config":
-    from dtms.config import load_from_process
-
-    overrides = dict(_pair(text) for text in sets or [])
-    overrides |= {key: str(value) for key, value in options.items() if value is not None}
-    return load_from_process(overrides, path, defaults)
-
-
-def _pair(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not (key.strip() and equals):
-        raise Misconfigured(f"--set {text}: must be KEY=VALUE")
-    return key.strip(), value
 
 
 def _configure_logs(config: "Config", service: str) -> None:

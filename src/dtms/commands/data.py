@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from dtms.commands.options import ConfigPath, Overrides, load
 from dtms.domain.errors import Misconfigured
 
 if TYPE_CHECKING:
@@ -20,11 +21,6 @@ app = typer.Typer(help="Recorded market data for the simulated terminal.", no_ar
 
 TIMEFRAMES_MIN: Final = {"M1": 1, "M5": 5, "M15": 15, "H1": 60}
 DAYS: Final = 30
-
-ConfigPath = Annotated[
-    Path | None, typer.Option("--config", help="Configuration file; default config/dtms_config.json.")
-]
-Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set any configuration key.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +77,7 @@ def fetch_data(
 
     A download that was broken off goes on where it was when the same command is given again.
     """
-    loaded = _load(config, sets)
+    loaded = load(config, sets)
     failed = asyncio.run(_fetch_documents(loaded))
     if symbol is not None:
         minutes = TIMEFRAMES_MIN.get(timeframe.upper())
@@ -179,12 +175,3 @@ def _moment(text: str | None) -> int | None:
 
 def _day(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y%m%d")
-
-
-def _load(path: Path | None, sets: list[str] | None) -> "Config":
-    from dtms.config import load_from_process
-
-    pairs = [text.partition("=") for text in sets or []]
-    if wrong := next((key for key, equals, _ in pairs if not (key.strip() and equals)), None):
-        raise Misconfigured(f"--set {wrong}: must be KEY=VALUE")
-    return load_from_process({key.strip(): value for key, _, value in pairs}, path)

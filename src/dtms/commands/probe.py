@@ -3,10 +3,11 @@
 import asyncio
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+
+from dtms.commands.options import ConfigPath, Overrides, load
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,11 +19,6 @@ if TYPE_CHECKING:
 INCOMPLETE: Final = 3
 NOT_CLEAN: Final = 4
 WIDE: Final = 200
-
-ConfigPath = Annotated[
-    Path | None, typer.Option("--config", help="Configuration file; default config/dtms_config.json.")
-]
-Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set any configuration key.")]
 
 
 def probe(
@@ -42,7 +38,7 @@ def probe(
     if unknown := [name for name in only or () if name not in EXPERIMENTS]:
         raise typer.BadParameter(f"no experiment is called {unknown[0]!r}; there are {', '.join(EXPERIMENTS)}")
     ordered = Ordered(symbol=symbol, real=real, only=tuple(only or ()))
-    report = asyncio.run(_run(_load(config, sets), ordered, _tell))
+    report = asyncio.run(_run(load(config, sets), ordered, _tell))
     _show(report, as_json=as_json)
     raise typer.Exit(NOT_CLEAN if not report.is_clean else 0 if report.is_complete else INCOMPLETE)
 
@@ -105,16 +101,6 @@ def _show(report: "Report", *, as_json: bool) -> None:
     console.print(table_of(report))
     for warning in warnings_of(report):
         console.print(f"! {warning}", style="yellow", markup=False)
-
-
-def _load(path: Path | None, sets: list[str] | None) -> "Config":
-    from dtms.config import load_from_process
-    from dtms.domain.errors import Misconfigured
-
-    pairs = [text.partition("=") for text in sets or []]
-    if any(not (key.strip() and equals) for key, equals, _ in pairs):
-        raise Misconfigured("--set must be KEY=VALUE")
-    return load_from_process({key.strip(): value for key, _, value in pairs}, path, None)
 
 
 def _console() -> "Console":

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dtms.commands.options import ConfigPath, Overrides, load
 from dtms.domain.errors import DtmsError, Misconfigured
 
 if TYPE_CHECKING:
@@ -23,10 +24,6 @@ app = typer.Typer(help="Do to a simulated terminal what a broker, a failure or a
 act_app = typer.Typer(help="Act at the account as another person does: on the phone, on the web.", no_args_is_help=True)
 app.add_typer(act_app, name="act")
 
-ConfigPath = Annotated[
-    Path | None, typer.Option("--config", help="Configuration file; default config/dtms_config.json.")
-]
-Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set any configuration key.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 By = Annotated[str, typer.Option("--by", help="client, mobile or web.")]
 Ticket = Annotated[int, typer.Argument(help="The position.")]
@@ -215,10 +212,9 @@ def _ask(message: Mapping[str, Any], path: Path | None, sets: list[str] | None) 
         Misconfigured: when the message is wrong.
     """
     from dtms.adapters.remote_link import RemoteLink
-    from dtms.config import load_from_process
     from dtms.config.secret import terminal_secret
 
-    config = load_from_process(dict(_pair(text) for text in sets or []), path)
+    config = load(path, sets)
     link = RemoteLink(config.terminal.host, config.terminal.port, terminal_secret(config))
     try:
         answer = asyncio.run(link.call({"call": "simulation", **message}))

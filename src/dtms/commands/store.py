@@ -6,15 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dtms.commands.options import ConfigPath, Overrides, load
 from dtms.domain.errors import DtmsError, Misconfigured, StoreFailed
 
 if TYPE_CHECKING:
     from dtms.config import Config
-
-ConfigPath = Annotated[
-    Path | None, typer.Option("--config", help="Configuration file; default config/dtms_config.json.")
-]
-Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set any configuration key.")]
 
 
 def backup(
@@ -26,7 +22,7 @@ def backup(
     from dtms.adapters.store_sql.backup import back_up, folder_of
     from dtms.adapters.store_sql.verify import verify_file
 
-    path = _store_file(_load(config, sets))
+    path = _store_file(load(config, sets))
     if not path.exists():
         raise StoreFailed(f"there is no store at {path}")
     made = back_up(path, to or folder_of(path), _now_ms(), verify_file)
@@ -47,7 +43,7 @@ def restore(
 
     if (file is None) != empty:
         raise Misconfigured("name a backup, or say --empty")
-    loaded = _load(config, sets)
+    loaded = load(config, sets)
     path = _store_file(loaded)
     _require_stopped(loaded, path)
     source = "an empty store" if file is None else str(file)
@@ -73,20 +69,11 @@ def verify(
     """Check every page, every row's hash and every chain of facts of a store or a backup."""
     from dtms.adapters.store_sql.verify import verify_file
 
-    path = file or _store_file(_load(config, sets))
+    path = file or _store_file(load(config, sets))
     if not path.exists():
         raise StoreFailed(f"there is no store at {path}")
     verify_file(path)
     typer.echo(f"{path}: sound")
-
-
-def _load(path: Path | None, sets: list[str] | None) -> "Config":
-    from dtms.config import load_from_process
-
-    pairs = [text.partition("=") for text in sets or []]
-    if any(not (key.strip() and equals) for key, equals, _ in pairs):
-        raise Misconfigured("--set must be KEY=VALUE")
-    return load_from_process({key.strip(): value for key, _, value in pairs}, path, None)
 
 
 def _store_file(config: "Config") -> Path:
