@@ -32,6 +32,12 @@ KIND_LETTERS: Mapping[ActionKind, str] = {
     ActionKind.CLOSE_HEDGE: "X",
     ActionKind.READD: "R",
     ActionKind.CLOSE: "C",
+    ActionKind.TRAIL: "L",
+    ActionKind.TAKE_PARTIAL: "Q",
+    ActionKind.SET_LEVELS: "M",
+    ActionKind.EXECUTE: "E",
+    ActionKind.PLACE_ORDER: "O",
+    ActionKind.CANCEL_ORDER: "K",
 }
 _KINDS = {letter: kind for kind, letter in KIND_LETTERS.items()}
 

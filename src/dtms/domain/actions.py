@@ -5,6 +5,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from dtms.domain.market import Side
+from dtms.domain.owners import Asker
 from dtms.domain.trade import State
 
 
@@ -20,19 +21,42 @@ class ActionKind(StrEnum):
     CLOSE_HEDGE = "close_hedge"
     READD = "re_add"
     CLOSE = "close_all"
+    TRAIL = "trail_stop"
+    TAKE_PARTIAL = "take_partial"
+    SET_LEVELS = "set_levels"
+    EXECUTE = "execute"
+    PLACE_ORDER = "place_order"
+    CANCEL_ORDER = "cancel_order"
 
     @property
     def adds_risk(self) -> bool:
-        return self in (ActionKind.OPEN_HEDGE, ActionKind.READD)
+        return self in (ActionKind.OPEN_HEDGE, ActionKind.READD, ActionKind.EXECUTE, ActionKind.PLACE_ORDER)
 
     @property
     def changes_exposure(self) -> bool:
         """Whether sending it twice could do it twice."""
-        return self in (ActionKind.OPEN_HEDGE, ActionKind.READD, ActionKind.CLOSE_PART)
+        return self.adds_risk or self in (ActionKind.CLOSE_PART, ActionKind.TAKE_PARTIAL)
+
+    @property
+    def opens_trade(self) -> bool:
+        """Whether it begins a trade of its own, and belongs to no family."""
+        return self in (ActionKind.EXECUTE, ActionKind.PLACE_ORDER)
 
     @property
     def moves_stop(self) -> bool:
-        return self in (ActionKind.TIGHTEN, ActionKind.BREAKEVEN, ActionKind.ATTACH_STOP, ActionKind.RESTORE_STOP)
+        return self in _STOP_MOVES
+
+
+_STOP_MOVES = frozenset(
+    {
+        ActionKind.TIGHTEN,
+        ActionKind.BREAKEVEN,
+        ActionKind.ATTACH_STOP,
+        ActionKind.RESTORE_STOP,
+        ActionKind.TRAIL,
+        ActionKind.SET_LEVELS,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,17 +87,62 @@ class ClosePosition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenPosition:
-    """Open a position at market: a hedge or a re-add."""
+    """Open a position at market: a hedge, a re-add, or a trade of its own (which alone may come without a stop)."""
 
     kind: ActionKind
     symbol: str
     side: Side
     volume: Decimal
-    stop: float
+    stop: float | None
     target: float | None
 
 
-Action = MoveStop | ClosePosition | OpenPosition
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetLevels:
+    """Set stop and target of a position as a person or program asked; None removes a level."""
+
+    kind: ActionKind
+    position: int
+    symbol: str
+    side: Side
+    stop: float | None
+    target: float | None
+    expected_stop: float | None
+    expected_target: float | None
+
+
+class OrderWay(StrEnum):
+    """How a pending order waits for its price."""
+
+    LIMIT = "limit"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceOrder:
+    """Place a pending order at ``price``."""
+
+    kind: ActionKind
+    symbol: str
+    side: Side
+    way: OrderWay
+    volume: Decimal
+    price: float
+    stop: float | None
+    target: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelOrder:
+    """Remove a pending order."""
+
+    kind: ActionKind
+    order: int
+    symbol: str
+    side: Side
+
+
+Action = MoveStop | ClosePosition | OpenPosition | SetLevels | PlaceOrder | CancelOrder
 
 
 class IntentState(StrEnum):
@@ -108,7 +177,7 @@ class Intent:
 
     number: int
     ticket: int
-    """The trade's ticket."""
+    """The trade's ticket; 0 for what opens a trade."""
     action: Action
     serves: Serves | None
     state: IntentState
@@ -124,6 +193,12 @@ class Intent:
     filled: Decimal | None = None
     price: float | None = None
     correlation_id: str | None = None
+    asker: Asker = Asker.DTMS
+    """Whose intent it is, who resolves it, and who is handed what it opened when it is an execution's."""
+    plan: str | None = None
+    """The plan that it executes."""
+    strategy_type: str | None = None
+    """Of an execution: with one the Universal manager owns what it opens, without one DTMS does."""
 
 
 class Ending(StrEnum):

@@ -68,3 +68,17 @@ class AlreadyStored(DtmsError):
     def __init__(self, tickets: tuple[int, ...]) -> None:
         super().__init__(f"already registered: {', '.join(map(str, tickets))}")
         self.tickets = tickets
+
+
+class ChangedMeanwhile(PermissionGone):
+    """A row that was to be changed is not the one that the change follows on."""
+
+
+class LeaseHeld(PermissionGone):
+    """Another live holder has the lease."""
+
+    def __init__(self, key: str, holder: str, token: int = 0) -> None:
+        super().__init__(f"lease {key} is held by {holder}")
+        self.key = key
+        self.holder = holder
+        self.token = token

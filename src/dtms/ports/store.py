@@ -7,6 +7,9 @@ from typing import Protocol
 
 from dtms.domain.actions import Intent
 from dtms.domain.facts import Fact, Json
+from dtms.domain.managed import Managed
+from dtms.domain.owners import Asker, Ownership, Standing
+from dtms.domain.plans import Plan, PlanStatus
 from dtms.domain.trade import Mode, Owner, State, Trade
 
 
@@ -43,6 +46,14 @@ class Lease:
     holder: str
     token: int
     expires_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """A lease of one ticket, and what was true of the ticket in the transaction that granted it."""
+
+    lease: Lease
+    standing: Standing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,17 +94,34 @@ class Kept:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Permission:
-    """What must still be true in the transaction that commits an intent."""
+    """What must still be true in the transaction that commits an intent.
+
+    The lease ``key`` is held by ``holder`` with ``token``; trading is not halted, unless ``despite_halt``; and for a
+    ``ticket`` its mode lets the asker act and ``decide.authority`` permits it, judged on the ticket's standing.
+    """
 
     key: str
     holder: str
     token: int
-    ticket: int
-    states: frozenset[State]
-    """States of the trade that permit the action."""
+    ticket: int | None
+    """None for what opens a trade of its own."""
+    asker: Asker = Asker.DTMS
+    states: frozenset[State] | None = None
+    """DTMS's states of the trade that permit the action; None permits any. A disabled trade never permits one of
+    DTMS's."""
+    to_state: State | None = None
+    """Where DTMS moves to with it."""
     despite_halt: bool = False
-    owners: frozenset[Owner] | None = None
-    """Owners of the trade that permit the action; None permits any. A disabled trade never permits one."""
+    mode: Mode | None = None
+    """What the configuration says; the action needs ``auto``, in the end. None asks for no mode: a person's act."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Free:
+    """Lease keys that no other live holder may have: a change of the store alone is then made as under their leases."""
+
+    holder: str
+    keys: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +142,15 @@ class Unit:
     keep: Sequence[Kept] = ()
     """Values to be kept, in place of what the same kind and key had."""
     forget: Sequence[tuple[KeptKind, str]] = ()
+    ownership: Sequence[Ownership] = ()
+    """Registry entries; each follows on the stored version before its own, else ``ChangedMeanwhile``."""
+    managed: Sequence[Managed] = ()
+    plans: Sequence[Plan] = ()
+    """Each follows on the stored version before its own, else ``ChangedMeanwhile``."""
+    free: Free | None = None
+    """The unit fails with ``LeaseHeld`` when another has one of these leases."""
+    release: Lease | None = None
+    """Given back together with it, when it is still held."""
     authority: Authority | None = None
     permission: Permission | None = None
 
@@ -228,3 +265,35 @@ class Store(Protocol):
         ...
 
     async def release(self, lease: Lease) -> None: ...
+
+    async def grant(self, key: str, holder: str, ttl_s: float, *, ticket: int | None) -> Grant:
+        """Take or re-take a lease with a higher token, and read the ticket's standing in the same transaction.
+
+        Raises:
+            LeaseHeld: while another live holder has it.
+        """
+        ...
+
+    async def standing(self, ticket: int) -> Standing:
+        """Read what holds for a ticket now."""
+        ...
+
+    async def states(self, tickets: Sequence[int] | None = None) -> Mapping[int, State]:
+        """Read DTMS's states of trades that it watches, all of them or those named; for display and first looks."""
+        ...
+
+    async def ownerships(self, tickets: Sequence[int] | None = None) -> Sequence[Ownership]:
+        """Read registry entries: those of positions that are not closed, or those named."""
+        ...
+
+    async def managed(self, *, manager: Owner | None = None, ticket: int | None = None) -> Sequence[Managed]:
+        """Read what managers hold: all that is active, or whatever there is of a ticket."""
+        ...
+
+    async def plans(self, *, statuses: frozenset[PlanStatus] | None = None, limit: int = 1000) -> Sequence[Plan]:
+        """Read plans, oldest first."""
+        ...
+
+    async def plan(self, plan_id: str) -> Plan | None: ...
+
+    async def intent(self, number: int) -> Intent | None: ...

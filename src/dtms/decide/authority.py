@@ -1,0 +1,104 @@
+"""Who may change a position, as one table.
+
+| who asks | Universal's | Intelligent Exit's | DTMS's, defensive | DTMS's, otherwise | nobody's | unknown owner |
+| --- | --- | --- | --- | --- | --- | --- |
+| DTMS | only when defensive | only when defensive | yes | yes | yes | no |
+| Universal | unless DTMS is defensive | no | no | no | no | no |
+| Intelligent Exit | until breakeven, unless DTMS is defensive | unless DTMS is defensive | no | yes | yes | no |
+
+A person overrides all, explicitly. DTMS counts as defensive when the state that it leaves or the one that it moves to
+is. What opens a position changes none, and owns none.
+"""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from dtms.domain.owners import Asker
+from dtms.domain.trade import Owner, State
+
+
+class Right(Enum):
+    """What a cell of the table grants."""
+
+    YES = auto()
+    NO = auto()
+    ONLY_DEFENSIVE = auto()
+    UNLESS_DEFENSIVE = auto()
+    UNTIL_BREAKEVEN = auto()
+    """And not while DTMS is defensive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """Why somebody may not change a position, by which rule."""
+
+    rule: str
+    reason: str
+
+
+_ROWS: dict[Asker, dict[Owner | None, Right]] = {
+    Asker.DTMS: {
+        Owner.UNIVERSAL: Right.ONLY_DEFENSIVE,
+        Owner.EXITS: Right.ONLY_DEFENSIVE,
+        Owner.DTMS: Right.YES,
+        Owner.NOBODY: Right.YES,
+        None: Right.NO,
+    },
+    Asker.UNIVERSAL: {
+        Owner.UNIVERSAL: Right.UNLESS_DEFENSIVE,
+        Owner.EXITS: Right.NO,
+        Owner.DTMS: Right.NO,
+        Owner.NOBODY: Right.NO,
+        None: Right.NO,
+    },
+    Asker.EXITS: {
+        Owner.UNIVERSAL: Right.UNTIL_BREAKEVEN,
+        Owner.EXITS: Right.UNLESS_DEFENSIVE,
+        Owner.DTMS: Right.UNLESS_DEFENSIVE,
+        Owner.NOBODY: Right.YES,
+        None: Right.NO,
+    },
+    Asker.PERSON: dict.fromkeys((*Owner, None), Right.YES),
+    Asker.EXECUTION: dict.fromkeys((*Owner, None), Right.NO),
+}
+
+
+def refuse(
+    asker: Asker, owner: Owner | None, state: State | None, *, breakeven: bool, to_state: State | None = None
+) -> Denied | None:
+    """Return why ``asker`` may not change a position of ``owner``, None when it may.
+
+    Args:
+        owner: None when it is unknown to us.
+        state: DTMS's state of the trade; None when DTMS does not watch it.
+        breakeven: whether the position's stop reached breakeven.
+        to_state: where DTMS moves to with this act.
+    """
+    moving = to_state if asker is Asker.DTMS else None
+    is_defensive = any(s is not None and s.is_defensive for s in (state, moving))
+    return _refused(_ROWS[asker][owner], asker, owner, state, is_defensive=is_defensive, breakeven=breakeven)
+
+
+def _refused(
+    right: Right, asker: Asker, owner: Owner | None, state: State | None, *, is_defensive: bool, breakeven: bool
+) -> Denied | None:
+    defending = Denied("dtms_defensive", f"DTMS is defensive ({state.value if state else 'moving there'})")
+    match right:
+        case Right.YES:
+            return None
+        case Right.NO:
+            return Denied("owned_by_other_manager", f"{asker.value} has no say over {_whose(owner)}")
+        case Right.ONLY_DEFENSIVE:
+            held = Denied("owned_by_other_manager", f"{_whose(owner)}, and DTMS is not defensive")
+            return None if is_defensive else held
+        case Right.UNLESS_DEFENSIVE:
+            return defending if is_defensive else None
+        case Right.UNTIL_BREAKEVEN:
+            reached = Denied("owned_by_other_manager", f"{_whose(owner)}, and breakeven was reached")
+            return defending if is_defensive else reached if breakeven else None
+
+
+def _whose(owner: Owner | None) -> str:
+    if owner is None:
+        return "a position of an owner that is not known"
+    return f"a position of {owner.value}" if owner is not Owner.NOBODY else "a position of nobody"
