@@ -220,6 +220,8 @@ class Outcome:
 
     ending: Ending
     reason: str
+    rule: str | None = None
+    """What refused it before it was sent: a word for programs."""
     wait: bool = False
     again: int = 0
     retcode: int | None = None

@@ -52,6 +52,8 @@ class Fence:
     token: int
     instance: int
     """The gateway's instance number, as answered when the token was announced."""
+    program: tuple[str, int] | None = None
+    """Key and token of the lease that the sending program holds for its whole life, which must be the newest too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
