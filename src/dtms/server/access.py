@@ -10,8 +10,9 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dtms.execute.service import Health, Service
+from dtms.execute.service import Health
 from dtms.server.answers import ErrorCode, Problem
+from dtms.server.behind import Behind
 from dtms.server.errors import invalid
 from dtms.server.forms import comes_from_a_page, fields_of, is_form
 from dtms.server.idempotency import Idempotency
@@ -87,7 +88,7 @@ def of_validation(error: ValidationError) -> Problem:
 class Gate:
     """What a request passes before its route: the engine's readiness, and the answers that were given before."""
 
-    service: Service
+    program: Behind
     idempotency: Idempotency
 
 
@@ -102,7 +103,7 @@ def guarded(gate: Gate, access: Access, *, changes: bool, forms: bool) -> type[A
                 if changes:
                     require_encoding(request, forms=forms)
                 if access is not Access.ALWAYS:
-                    admit(gate.service.health(), access)
+                    admit(gate.program.health(), access)
                 if not changes:
                     return await handle(request)
                 # What answers always must do so while the store is away: the kill switch.

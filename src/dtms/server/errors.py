@@ -12,8 +12,9 @@ from starlette.responses import Response
 
 from dtms.domain.errors import BrokerUnavailable, Misconfigured, PermissionGone, StoreFailed
 from dtms.domain.facts import Json
-from dtms.execute.service import Refused, Service
+from dtms.execute.service import Refused
 from dtms.server.answers import ErrorCode, Problem, problem_answer
+from dtms.server.behind import Behind
 from dtms.server.correlation import correlation_id
 
 _HTTP_CODES: Final[Mapping[int, tuple[ErrorCode, str]]] = {
@@ -72,7 +73,7 @@ _TRANSLATIONS: Final[Mapping[type[Exception], Callable[[Any], Problem]]] = {
     HTTPException: _of_http,
     StoreFailed: _of_store,
     BrokerUnavailable: _of_broker,
-    PermissionGone: lambda _: Problem(ErrorCode.NOT_READY, "Another DTMS server holds the authority over the store."),
+    PermissionGone: lambda _: Problem(ErrorCode.NOT_READY, "Another program holds the authority over the store."),
     Misconfigured: lambda error: Problem(ErrorCode.INVALID_REQUEST, str(error)),
     # What nobody expected. Its traceback goes to the log; the answer says nothing of the inside.
     Exception: lambda _: Problem(ErrorCode.INTERNAL, "Something went wrong inside; the log has the details."),
@@ -85,18 +86,18 @@ def problem_of(error: Exception) -> Problem | None:
     return _TRANSLATIONS[kind](error) if kind is not None else None
 
 
-def install(app: FastAPI, service: Service) -> None:
+def install(app: FastAPI, program: Behind) -> None:
     """Answer everything that can be raised with the envelope, and tell the engine of a store that failed."""
     for raised, translate in _TRANSLATIONS.items():
-        app.add_exception_handler(raised, _handler(translate, service))
+        app.add_exception_handler(raised, _handler(translate, program))
 
 
 def _handler(
-    translate: Callable[[Any], Problem], service: Service
+    translate: Callable[[Any], Problem], program: Behind
 ) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def handle(request: Request, error: Exception) -> Response:
         if isinstance(error, StoreFailed):
-            service.note_store_failure(error)
+            program.note_store_failure(error)
         problem = translate(error)
         # Whoever waits for readiness asks again and again; that is no news.
         tell = _log.debug if problem.code is ErrorCode.NOT_READY else _log.info

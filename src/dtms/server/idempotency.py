@@ -21,10 +21,11 @@ from starlette.responses import Response
 
 from dtms.domain.errors import StoreFailed
 from dtms.domain.facts import Json
-from dtms.execute.service import Receipt, Service
+from dtms.execute.service import Receipt
 from dtms.ports.clock import Clock
 from dtms.ports.store import Kept, KeptKind, Store, Unit
 from dtms.server.answers import RETRY_AFTER_S, ErrorCode, Problem
+from dtms.server.behind import Behind
 from dtms.server.errors import invalid, problem_of
 from dtms.server.forms import is_form
 
@@ -89,8 +90,8 @@ class _Turn:
 class Idempotency:
     """Answers a request that came before as it was answered then; lets requests with one key wait for each other."""
 
-    def __init__(self, service: Service, store: Store, clock: Clock) -> None:
-        self._service = service
+    def __init__(self, program: Behind, store: Store, clock: Clock) -> None:
+        self._program = program
         self._store = store
         self._clock = clock
         self._turns: dict[str, _Turn] = {}
@@ -138,7 +139,7 @@ class Idempotency:
         try:
             await self._store.commit(Unit(keep=(keeping.bound(),)))
         except StoreFailed as error:
-            self._service.note_store_failure(error)
+            self._program.note_store_failure(error)
 
     @asynccontextmanager
     async def _turn(self, key: str) -> AsyncIterator[None]:

@@ -3,19 +3,20 @@
 The examples are made by the read models themselves from a sample trade, so they cannot fall behind them.
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from dtms.server.examples import error_example, examples
+from dtms.server.examples import error_example
 from dtms.server.forms import FORM
 from dtms.server.idempotency import PATTERN
 
 if TYPE_CHECKING:
     from dtms.server.app import App
-    from dtms.server.routes.table import Row
+    from dtms.server.rows import Row
 
 _REF: Final = "#/components/schemas/{model}"
 
@@ -37,7 +38,7 @@ def describe(app: "App") -> dict[str, Any]:
         components.pop(unused, None)
     for row in app.rows:
         if row.answer is not None:
-            _complete(document["paths"][row.path][row.method.lower()], row)
+            _complete(document["paths"][row.path][row.method.lower()], row, app.examples())
     return document
 
 
@@ -45,16 +46,16 @@ def _name(model: type[BaseModel]) -> str:
     return model.__name__
 
 
-def _complete(operation: dict[str, Any], row: "Row") -> None:
-    sample = examples().get(row.path)
+def _complete(operation: dict[str, Any], row: "Row", examples: Mapping[str, Any]) -> None:
+    sample = examples.get(row.path)
     responses = operation["responses"]
     if row.answer is not None:
         responses["200"] = {"description": "Done.", "content": _content(row.answer, sample)}
     for status, model in row.others.items():
-        content = _content(model, examples().get(f"{row.path} {status}", sample))
+        content = _content(model, examples.get(f"{row.path} {status}", sample))
         responses[str(status)] = {"description": _DESCRIPTIONS[str(status)], "content": content}
     if row.body is not None:
-        operation["requestBody"] = {"required": True, "content": _request(row)}
+        operation["requestBody"] = {"required": True, "content": _request(row, examples)}
         operation.setdefault("parameters", []).append(_KEY)
     for status, response in responses.items():
         if int(status) >= 300:
@@ -62,11 +63,11 @@ def _complete(operation: dict[str, Any], row: "Row") -> None:
             response["content"]["application/json"]["example"] = error_example(int(status))
 
 
-def _request(row: "Row") -> dict[str, Any]:
+def _request(row: "Row", examples: Mapping[str, Any]) -> dict[str, Any]:
     assert row.body is not None
-    content = _content(row.body, examples().get(f"{row.path} request", {}))
+    content = _content(row.body, examples.get(f"{row.path} request", {}))
     if row.form is not None:
-        content |= _content(row.form, examples()[f"{row.path} form"], FORM)
+        content |= _content(row.form, examples[f"{row.path} form"], FORM)
     return content
 
 

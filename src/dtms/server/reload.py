@@ -8,8 +8,8 @@ import structlog
 from dtms import logs
 from dtms.config import DEFAULT_PATH, Config, Reload, reload
 from dtms.domain.errors import Misconfigured
-from dtms.execute.service import Service
 from dtms.ports.clock import Clock
+from dtms.server.behind import Behind
 
 WATCH_S: Final = 2.0
 
@@ -19,9 +19,9 @@ _log = structlog.get_logger("dtms.config")
 class Reloader:
     """Holds the configuration in force; one reload at a time."""
 
-    def __init__(self, config: Config, service: Service) -> None:
+    def __init__(self, config: Config, program: Behind) -> None:
         self.config = config
-        self._service = service
+        self._program = program
         self._lock = asyncio.Lock()
 
     async def reload(self, correlation_id: str | None) -> Reload:
@@ -33,7 +33,7 @@ class Reloader:
         async with self._lock:
             result = await asyncio.to_thread(reload, self.config)
             if result.changes:
-                await self._service.apply_settings(result.config.settings, result.changes, correlation_id)
+                await self._program.apply_settings(result.config.settings, result.changes, correlation_id)
                 logs.set_level(result.config.log.level)
             self.config = result.config
         _log.info("configuration_reloaded", changes=result.changes, needs_restart=list(result.needs_restart))

@@ -1,11 +1,6 @@
 """Every route of the DTMS server: method, path, when it answers, what it takes and what it returns."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
-
-from pydantic import BaseModel
-from starlette.responses import Response
+from collections.abc import Sequence
 
 from dtms import wire
 from dtms.server.access import Access
@@ -16,34 +11,7 @@ from dtms.server.routes.pages import PageRoutes, read_pages
 from dtms.server.routes.registering import RegisteringRoutes
 from dtms.server.routes.system import HealthRoutes, SystemRoutes
 from dtms.server.routes.trades import TradeRoutes
-
-Endpoint = Callable[..., Awaitable[Response]]
-Models = type[BaseModel] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One route; ``answer`` None keeps it out of the documentation."""
-
-    method: str
-    path: str
-    endpoint: Endpoint
-    access: Access
-    answer: Models = None
-    body: Models = None
-    errors: tuple[int, ...] = ()
-    form: Models = None
-    """The same request as a form, where it may come as one."""
-    others: Mapping[int, type[BaseModel]] = field(default_factory=dict)
-    """Answers of other 2xx."""
-
-    @property
-    def responses(self) -> dict[int | str, dict[str, Any]]:
-        changes = (400, 409, 415, 422) if self.body else ()
-        gate = () if self.access is Access.ALWAYS else (503,)
-        codes = sorted({403, 413, *changes, *gate, *self.errors})
-        models = {**self.others, **dict.fromkeys(codes, wire.ErrorAnswer)}
-        return {code: {"model": model} for code, model in models.items()}
+from dtms.server.rows import Row
 
 
 def table(deps: Deps) -> Sequence[Row]:
