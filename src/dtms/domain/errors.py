@@ -82,3 +82,7 @@ class LeaseHeld(PermissionGone):
         self.key = key
         self.holder = holder
         self.token = token
+
+
+class PeerAway(DtmsError):
+    """The other program does not answer: what it would say is unknown, not no."""

@@ -25,6 +25,9 @@ class ErrorCode(StrEnum):
     POSITION_NOT_FOUND = "position_not_found"
     OWNED = "owned_by_other_manager"
     CONFLICT = "conflict"
+    LEASE_HELD = "lease_held"
+    BROKER_REFUSED = "broker_refused"
+    DTMS_UNAVAILABLE = "dtms_unavailable"
     NOT_READY = "not_ready"
     HALTED = "halted"
     INTERNAL = "internal_error"
@@ -42,6 +45,9 @@ STATUS: Final[Mapping[ErrorCode, int]] = {
     ErrorCode.POSITION_NOT_FOUND: 404,
     ErrorCode.OWNED: 409,
     ErrorCode.CONFLICT: 409,
+    ErrorCode.LEASE_HELD: 409,
+    ErrorCode.BROKER_REFUSED: 400,
+    ErrorCode.DTMS_UNAVAILABLE: 503,
     ErrorCode.NOT_READY: 503,
     ErrorCode.HALTED: 503,
     ErrorCode.INTERNAL: 500,
@@ -98,7 +104,7 @@ def problem_answer(
 ) -> JsonAnswer:
     """Answer with the envelope."""
     sent = {**problem.headers, **dict(headers)}
-    if problem.code is ErrorCode.NOT_READY:
+    if problem.code in (ErrorCode.NOT_READY, ErrorCode.DTMS_UNAVAILABLE):
         sent["Retry-After"] = RETRY_AFTER_S
     sent["X-Correlation-ID"] = correlation_id
     return JsonAnswer(envelope(problem, correlation_id), status_code=problem.status, headers=sent)

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dtms.domain.errors import BrokerUnavailable, Misconfigured, PermissionGone, StoreFailed
+from dtms.domain.errors import BrokerUnavailable, LeaseHeld, Misconfigured, PeerAway, PermissionGone, StoreFailed
 from dtms.domain.facts import Json
 from dtms.execute.service import Refused
 from dtms.server.answers import ErrorCode, Problem, problem_answer
@@ -66,6 +66,11 @@ def _of_broker(_: BrokerUnavailable) -> Problem:
     return Problem(ErrorCode.NOT_READY, "The broker does not answer; nothing was changed.")
 
 
+def _of_lease(error: LeaseHeld) -> Problem:
+    details: dict[str, Json] = {"key": error.key, "holder": error.holder}
+    return Problem(ErrorCode.LEASE_HELD, f"Another holds the lease {error.key}; nothing was changed.", details)
+
+
 _TRANSLATIONS: Final[Mapping[type[Exception], Callable[[Any], Problem]]] = {
     Problem: lambda error: error,
     Refused: problem_of_refusal,
@@ -73,6 +78,8 @@ _TRANSLATIONS: Final[Mapping[type[Exception], Callable[[Any], Problem]]] = {
     HTTPException: _of_http,
     StoreFailed: _of_store,
     BrokerUnavailable: _of_broker,
+    LeaseHeld: _of_lease,
+    PeerAway: lambda error: Problem(ErrorCode.DTMS_UNAVAILABLE, f"{error}."),
     PermissionGone: lambda _: Problem(ErrorCode.NOT_READY, "Another program holds the authority over the store."),
     Misconfigured: lambda error: Problem(ErrorCode.INVALID_REQUEST, str(error)),
     # What nobody expected. Its traceback goes to the log; the answer says nothing of the inside.
