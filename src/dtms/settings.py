@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from dtms.domain.errors import Misconfigured
+from dtms.domain.strategies import Strategy
 
 
 def _require(holds: bool, rule: str) -> None:
@@ -211,6 +212,79 @@ class AuditSettings:
     """An audit that takes longer is given up, and the next one waited for."""
 
 
+ROW_COLUMNS: Mapping[str, tuple[float, float]] = {
+    "breakeven_r": (0.05, 20.0),
+    "breakeven_asian_r": (0.05, 20.0),
+    "atr_multiplier": (0.1, 20.0),
+    "lookback": (1, 20),
+    "buffer_atr": (0.0, 10.0),
+    "min_change_r": (0.0, 5.0),
+    "cooldown_s": (0.0, 86_400.0),
+    "partial_r": (0.05, 20.0),
+    "partial_share": (0.01, 0.99),
+}
+"""The figures of a strategy's row that configuration can change, with their closed bounds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UniversalSettings:
+    """The Universal SL/TP manager's figures; those of each strategy stand in ``decide/strategies.py``.
+
+    ``strategies`` and ``symbols`` change single figures of a strategy's row: by strategy type, and by canonical symbol
+    or class of symbols (crypto, gold, fx, other), which win over the strategy's.
+    """
+
+    check_s: float = 30.0
+    strategies: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    symbols: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    session_crypto: Mapping[str, float] = field(
+        default_factory=lambda: {"asian": 1.0, "london": 1.0, "ny": 1.05, "overlap": 1.1}
+    )
+    session_gold: Mapping[str, float] = field(
+        default_factory=lambda: {"asian": 0.9, "london": 1.0, "ny": 1.05, "overlap": 1.1}
+    )
+    session_fx: Mapping[str, float] = field(
+        default_factory=lambda: {"asian": 0.85, "london": 1.0, "ny": 1.0, "overlap": 1.1}
+    )
+    session_other: Mapping[str, float] = field(
+        default_factory=lambda: {"asian": 0.9, "london": 1.0, "ny": 1.0, "overlap": 1.05}
+    )
+    baseline_bars: int = 96
+    """The baseline of ATR is its mean over so many bars of the same timeframe."""
+    high_volatility: float = 1.5
+    """ATR over its baseline above which the distance is multiplied by ``high_volatility_factor``."""
+    high_volatility_factor: float = 1.2
+    early_partial: float = 1.2
+    """ATR over its baseline above which a partial is taken at ``early_partial_factor`` of its R."""
+    early_partial_factor: float = 0.8
+    micro_buffer_atr: float = 0.5
+    displacement_buffer_atr: float = 0.3
+    impulse_bars: int = 15
+    impulse_range: float = 1.5
+    fallback_spreads: float = 20.0
+    """Trailing distance in spreads while ATR is unknown."""
+    fallback_percent: float = 0.1
+    """Trailing distance in percent of the price while ATR is unknown, where that is wider."""
+
+    def __post_init__(self) -> None:
+        for name in ("strategies", "symbols"):
+            for row, figures in getattr(self, name).items():
+                _require_row(f"universal.{name}.{row}", figures)
+        for strategy in self.strategies:
+            _require(strategy in _STRATEGIES, f"universal.strategies.{strategy}: no such strategy")
+
+
+_STRATEGIES = frozenset(strategy.value for strategy in Strategy)
+
+
+def _require_row(key: str, figures: Mapping[str, float]) -> None:
+    for column, figure in figures.items():
+        _require(column in ROW_COLUMNS, f"{key}.{column}: known are {', '.join(ROW_COLUMNS)}")
+        low, high = ROW_COLUMNS[column]
+        _require(low <= figure <= high, f"{key}.{column} must lie between {low:g} and {high:g}")
+        _require(column != "lookback" or figure == int(figure), f"{key}.lookback must be a whole number")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All that decisions depend on; reloadable as a whole."""
@@ -222,3 +296,4 @@ class Settings:
     rails: RailSettings = field(default_factory=RailSettings)
     intents: IntentSettings = field(default_factory=IntentSettings)
     audit: AuditSettings = field(default_factory=AuditSettings)
+    universal: UniversalSettings = field(default_factory=UniversalSettings)

@@ -51,7 +51,9 @@ REFUSED: Final[Mapping[str, str]] = {
 
 SECRETS: Final = frozenset({"terminal.secret", "mt5.password"})
 
-RELOADABLE_SECTIONS: Final = frozenset({"regime", "score", "protection", "cadence", "rails", "intents", "audit"})
+RELOADABLE_SECTIONS: Final = frozenset(
+    {"regime", "score", "protection", "cadence", "rails", "intents", "audit", "universal"}
+)
 RELOADABLE_KEYS: Final = frozenset({"log.level"})
 
 
@@ -120,6 +122,15 @@ RANGES: Final = (
     _range(r"protection\..*_share", 0.01, 1),
     _range(r"protection\..*_(r|atr)", 0.01, 100),
     _range(r"protection\.failure_backoff_s", 0.1, 3_600),
+    _range(r"universal\.check_s", 1, 3_600),
+    _range(r"universal\.session_.*", 0.5, 2),
+    _range(r"universal\.baseline_bars", 2, 500),
+    _range(r"universal\.impulse_bars", 2, 100),
+    _range(r"universal\.early_partial_factor", 0.1, 1),
+    _range(r"universal\.(high_volatility.*|early_partial)", 1, 10),
+    _range(r"universal\..*_atr", 0, 10),
+    _range(r"universal\.(impulse_range|fallback_spreads)", 0.1, 1_000),
+    _range(r"universal\.fallback_percent", 0.001, 10),
     _range(r"score\.(opposite_share_(high|low).*|confluence_share|candle_body)", 0, 1),
     _range(r"score\.candle_weights.*", 0, 1),
     _range(r"score\.rsi_(low|high).*", 0, 100),
