@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import takewhile
 
+from dtms.decide.breakeven import breakeven_price as breakeven_price
 from dtms.decide.capabilities import NOTHING_LEARNED, Learned, closes_in_order, hedging_refused
 from dtms.decide.recovery import owed
 from dtms.decide.trade_state import Move
@@ -112,17 +113,6 @@ def tighten(sight: Sight) -> Planned:
     """Bring stops to max(0.3 R, 1 ATR) behind the price that closes the trade."""
     distance = max(sight.protection.tighten_r * sight.trade.risk, sight.protection.tighten_atr * sight.atr_m15)
     return _move_stops(sight, ActionKind.TIGHTEN, _behind(sight, max(distance, sight.clearance)))
-
-
-def breakeven_price(trade: Trade, tick: Tick, instrument: Instrument, cost_money: float) -> float:
-    """Return entry plus spread, commission and swap so far, in the trade's favour, on the grid.
-
-    ``cost_money`` is commission, fees and swap in account currency, negative when paid.
-    """
-    money_per_price = instrument.tick_value / instrument.tick_size * float(trade.initial_volume)
-    paid = max(0.0, -cost_money) / money_per_price if money_per_price > 0 else 0.0
-    price = trade.entry + trade.side.sign * (tick.spread + paid)
-    return away_from_market(price, trade.side.opposite, instrument)  # rounded in the trade's favour
 
 
 def breakeven(sight: Sight) -> Planned:
