@@ -40,6 +40,8 @@ class FactKind(StrEnum):
     CHORE_FAILED = "chore_failed"
     LEARNED = "learned"
     AUDIT_VIOLATION = "audit_violation"
+    HANDED = "handed"
+    """Given, or not given, to the manager that it belongs to."""
     STARTED = "started"
     STOPPED = "stopped"
 

@@ -76,6 +76,8 @@ class KeptKind(StrEnum):
     """What was found out about a server and account."""
     EARLIER = "earlier"
     """A trade of an earlier system, which a recovery is to match with the broker once."""
+    REGISTRATION = "registration"
+    """A position on its way to the DTMS server."""
     WORK = "work"
     """What background work remembers: backups, archive, audit."""
 
