@@ -4,6 +4,8 @@ Bars are merged as they are fetched, together with the moment at which they were
 with a reason; what is handed out never changes afterwards.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from dtms.domain.market import Bars, FlowBars, Ints, Timeframe
@@ -13,7 +15,9 @@ from dtms.market.spreads import SpreadBook, usual_spread
 
 FIRST_FILL: dict[Timeframe, int] = {Timeframe.M5: 700, Timeframe.M15: 2_800}
 """Bars asked for when nothing is known: the windows of a view, and four weeks of trading hours."""
-_KEEP: dict[Timeframe, int] = {Timeframe.M5: 2_500, Timeframe.M15: 3_000}
+EXTRA_FILL: dict[Timeframe, int] = {Timeframe.M1: 700, Timeframe.H1: 700}
+"""The same of the timeframes that are only read when somebody asks for them."""
+_KEEP: dict[Timeframe, int] = {Timeframe.M1: 2_500, Timeframe.M5: 2_500, Timeframe.M15: 3_000, Timeframe.H1: 2_000}
 _OVERLAP = 2
 """Known bars asked for again, so that a late correction by the broker is seen."""
 _MINUTE_MS = 60_000
@@ -23,11 +27,11 @@ _FIRST_FLOW_MS_MAX = 4 * 24 * 3_600_000
 
 
 class BarBook:
-    """The closed M5 and M15 bars and signed ticks of one symbol."""
+    """The closed M5 and M15 bars and signed ticks of one symbol, and M1 or H1 bars once they were asked for."""
 
     def __init__(self, symbol: str) -> None:
         self.symbol = symbol
-        self._series = {tf: BarSeries(symbol, tf, keep) for tf, keep in _KEEP.items()}
+        self._series = {tf: BarSeries(symbol, tf, _KEEP[tf]) for tf in FIRST_FILL}
         self._answered_ms = dict.fromkeys(_KEEP, 0)
         self._torn: set[Timeframe] = set()
         self._flow: FlowBars | None = None
@@ -46,6 +50,15 @@ class BarBook:
         """Return the known M15 bars, oldest first; they never change."""
         return self._series[Timeframe.M15].bars()
 
+    def bars(self, timeframe: Timeframe) -> Bars:
+        """Return the known bars of a timeframe, oldest first; they never change. None are known unless asked for."""
+        return self._series_of(timeframe).bars()
+
+    def _series_of(self, timeframe: Timeframe) -> BarSeries:
+        if timeframe not in self._series:
+            self._series[timeframe] = BarSeries(self.symbol, timeframe, _KEEP[timeframe])
+        return self._series[timeframe]
+
     @property
     def hours(self) -> TradingHours:
         """The trading hours, learned anew with every day of bars."""
@@ -56,13 +69,9 @@ class BarBook:
         return self._hours
 
     def merge(self, fetched: Bars, now_ms: int) -> tuple[RejectedBar, ...]:
-        """Take over bars that were asked for at ``now_ms``; returns the rows that were not believed, with reasons.
-
-        Raises:
-            KeyError: for a timeframe other than M5 and M15.
-        """
+        """Take over bars that were asked for at ``now_ms``; returns the rows that were not believed, with reasons."""
         timeframe = fetched.timeframe
-        known = self._series[timeframe].bars()
+        known = self.bars(timeframe)
         # Known bars are always asked for again, so an answer without one has left a hole: fill it once, from scratch.
         torn = len(known) > 0 and len(fetched) > 0 and timeframe not in self._torn
         if torn and int(fetched.time_ms[0]) > int(known.time_ms[-1]):
@@ -72,23 +81,24 @@ class BarBook:
         self._answered_ms[timeframe] = max(now_ms, self._answered_ms[timeframe])
         return self._series[timeframe].merge(fetched, now_ms)
 
-    def needs(self, now_ms: int) -> list[tuple[Timeframe, int]]:
+    def needs(self, now_ms: int, extra: Iterable[Timeframe] = ()) -> list[tuple[Timeframe, int]]:
         """Return how many of the newest bars to ask for, per timeframe; nothing when none can have closed since.
 
-        While the market should be closed, one question per quarter of an hour is enough.
+        M5 and M15 are always read, ``extra`` names what is read beside them. While the market should be closed, one
+        question per quarter of an hour is enough.
         """
-        counts = ((tf, self._missing(tf, now_ms)) for tf in self._series)
+        counts = ((tf, self._missing(tf, now_ms)) for tf in dict.fromkeys((*FIRST_FILL, *extra)))
         return [(tf, count) for tf, count in counts if count > 0]
 
     def _missing(self, timeframe: Timeframe, now_ms: int) -> int:
-        bars = self._series[timeframe].bars()
+        bars, first_fill = self.bars(timeframe), (FIRST_FILL | EXTRA_FILL)[timeframe]
         if len(bars) == 0 or timeframe in self._torn:
-            return FIRST_FILL[timeframe]
+            return first_fill
         due = (timeframe.floor_ms(now_ms) - bars.last_close_ms) // timeframe.ms
         asked_in_slot = self._answered_ms[timeframe] // SLOT_MS == now_ms // SLOT_MS
         if due <= 0 or (asked_in_slot and not self.hours.is_open(now_ms - timeframe.ms)):
             return 0
-        return min(due + _OVERLAP, FIRST_FILL[timeframe])
+        return min(due + _OVERLAP, first_fill)
 
     def note_closed(self, at_ms: int) -> None:
         """Take note of a refusal because the market is closed: nothing is stale until a newer bar closes."""
@@ -101,13 +111,17 @@ class BarBook:
         the slot and no finer); it is stale ``stale_s`` after that. A market that should be closed now, or has refused
         as closed since the last bar, is not stale.
         """
-        if not self.hours.is_open(now_ms) or self._closed_since_ms >= max(1, self.m5().last_close_ms):
-            return None
-        reasons = (self._stale_reason(tf, now_ms, stale_s) for tf in self._series)
+        reasons = (self.stale_on(tf, now_ms, stale_s) for tf in FIRST_FILL)
         return next((reason for reason in reasons if reason), None)
 
+    def stale_on(self, timeframe: Timeframe, now_ms: int, stale_s: float) -> str | None:
+        """Return why the bars of one timeframe are too old to decide on, None when they are not."""
+        if not self.hours.is_open(now_ms) or self._closed_since_ms >= max(1, self.m5().last_close_ms):
+            return None
+        return self._stale_reason(timeframe, now_ms, stale_s)
+
     def _stale_reason(self, timeframe: Timeframe, now_ms: int, stale_s: float) -> str | None:
-        bars = self._series[timeframe].bars()
+        bars = self.bars(timeframe)
         if len(bars) == 0:
             return f"no {timeframe.name} bars of {self.symbol} are known"
         latest_ms = now_ms - int(stale_s * 1000.0)
