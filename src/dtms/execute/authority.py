@@ -1,7 +1,8 @@
-"""The engine's right to act: the lease named ``engine``, renewed while working, its token announced to the gateway.
+"""A program's right to act: a lease held for its whole life, renewed while working, its token announced to the gateway.
 
-What the engine writes of trades and intents is fenced as well: ``Fenced`` puts the lease into every such unit, so that
-a process which lost it writes nothing, however late it notices.
+The DTMS server holds ``engine``, the main API ``main``. What a program writes of trades, intents, managed positions and
+plans is fenced as well: ``Fenced`` puts the lease into every such unit, so that a process which lost it writes nothing,
+however late it notices.
 """
 
 from contextlib import suppress
@@ -14,14 +15,18 @@ from dtms.ports.clock import Clock
 from dtms.ports.store import Authority, Lease, Store, Unit
 
 ENGINE = "engine"
+MAIN = "main"
+CALLED = {ENGINE: "DTMS server", MAIN: "main API"}
+"""The program that holds each lease, in words."""
 LEASE_S = 15.0
 RENEW_S = 5.0
 
 
 class EngineLease:
-    """Holds the ``engine`` lease; a seam at which leases per ticket will join."""
+    """Holds one program's lease."""
 
-    def __init__(self, store: Store, broker: Broker, clock: Clock, holder: str) -> None:
+    def __init__(self, store: Store, broker: Broker, clock: Clock, holder: str, key: str = ENGINE) -> None:
+        self.key = key
         self._store = store
         self._broker = broker
         self._clock = clock
@@ -30,8 +35,18 @@ class EngineLease:
         self._fence: Fence | None = None
 
     @property
+    def program(self) -> str:
+        """The program that holds it, in words."""
+        return CALLED[self.key]
+
+    @property
     def lease(self) -> Lease | None:
         return self._lease
+
+    @property
+    def not_held(self) -> str:
+        """Say that it is not held."""
+        return "the engine's lease is not held" if self.key == ENGINE else "the main API's lease is not held"
 
     @property
     def is_held(self) -> bool:
@@ -47,10 +62,10 @@ class EngineLease:
         """
         deadline = self._clock.machine_s() + wait_s
         seen: Lease | None = None
-        while (lease := await self._store.acquire(ENGINE, self._holder, LEASE_S)) is None:
-            held = await self._store.lease(ENGINE)
+        while (lease := await self._store.acquire(self.key, self._holder, LEASE_S)) is None:
+            held = await self._store.lease(self.key)
             if _is_renewed(seen, held) or self._clock.machine_s() >= deadline:
-                raise Misconfigured("another DTMS server holds the authority over this store; stop it first")
+                raise Misconfigured(f"another {self.program} holds the authority over this store; stop it first")
             seen = held
             await self._clock.sleep_machine(0.5)
         self._lease, self._fence = lease, None
@@ -75,9 +90,9 @@ class EngineLease:
             BrokerUnavailable: when the gateway does not answer.
         """
         if self._lease is None or not self.is_held:
-            raise PermissionGone("the engine's lease is not held")
+            raise PermissionGone(self.not_held)
         if self._fence is None:
-            self._fence = await self._broker.announce(ENGINE, self._lease.token)
+            self._fence = await self._broker.announce(self.key, self._lease.token)
         return self._fence
 
     def forget_fence(self) -> None:
@@ -99,7 +114,7 @@ def _is_renewed(before: Lease | None, now: Lease | None) -> bool:
 
 
 class Fenced:
-    """A store whose commits of trades, intents and rails carry the engine's authority; all else goes straight through.
+    """A store whose commits of what a program owns carry that program's authority; all else goes straight through.
 
     What a person sets (the halt, a mode) and facts alone need none: they must be kept whoever holds the lease.
     """
@@ -109,20 +124,26 @@ class Fenced:
         self._lease = lease
 
     async def commit(self, unit: Unit) -> Any:
-        """Commit a unit under the engine's lease.
+        """Commit a unit under the program's lease.
 
         Raises:
             PermissionGone: when the lease is not held; nothing was written.
         """
-        if unit.authority is None and (unit.trades or unit.create or unit.intents or unit.rails is not None):
+        if unit.authority is None and _is_owned(unit):
             unit = replace(unit, authority=self._authority())
         return await self._store.commit(unit)
 
     def _authority(self) -> Authority:
         lease = self._lease.lease
         if lease is None:
-            raise PermissionGone("the engine's lease is not held")
+            raise PermissionGone(self._lease.not_held)
         return Authority(key=lease.key, holder=lease.holder, token=lease.token)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
+
+
+def _is_owned(unit: Unit) -> bool:
+    """Answer whether a unit changes rows that one program alone may write."""
+    rows = (unit.trades, unit.create, unit.intents, unit.managed, unit.plans)
+    return any(rows) or unit.rails is not None

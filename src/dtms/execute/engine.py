@@ -102,9 +102,7 @@ class Engine:
             earlier=Earlier(desk=desk, book=self.book, feeds=feeds, registrar=registrar),
         )
         self._desk, self._feeds = desk, feeds
-        self._life = Lifecycle(
-            desk=desk, feeds=feeds, monitor=self.monitor, restart=restart, lease=lease, options=options
-        )
+        self._life = Lifecycle(desk=desk, loop=self.monitor, recovery=restart, lease=lease, options=options)
         self._reading = Reading(
             desk=desk,
             book=self.book,

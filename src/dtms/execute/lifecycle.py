@@ -1,16 +1,18 @@
-"""The engine's life: start-up in order, the supervised loop, outages and repair, stopping.
+"""A program's life with its loop: start-up in order, the supervised loop, outages and repair, stopping.
 
 ```
 store → broker (back-off) → authority → recovery → first cycle → ready
 ```
 
-A lost broker makes the engine unready; recovery runs again before it acts again. A failed store stops all acting until
+The DTMS server and the main API live the same life, each with its own loop, recovery and lease. A lost broker makes the
+program unready; recovery runs again before it acts again. A failed store stops all acting until
 it was read anew. The loop that dies is restarted at most three times an hour; after that the engine serves reads alone.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
 
@@ -26,21 +28,22 @@ from dtms.domain.errors import (
 )
 from dtms.domain.facts import FactKind
 from dtms.domain.trade import Mode
-from dtms.execute.authority import RENEW_S, EngineLease
-from dtms.execute.desk import Desk
-from dtms.execute.feeds import Feeds
-from dtms.execute.monitor import Monitor
+from dtms.execute.authority import ENGINE, RENEW_S, EngineLease
+from dtms.execute.journal import Journal
 from dtms.execute.outage import ALERT_AFTER_S, Outage
-from dtms.execute.restart import Restart
 from dtms.execute.service import Health, Monitoring, Step
+from dtms.ports.broker import Broker
+from dtms.ports.clock import Clock
 from dtms.ports.sources import Sources
-from dtms.ports.store import Controls, Unit
+from dtms.ports.store import Controls, Store, Unit
 from dtms.settings import Settings
 
 log = structlog.get_logger(__name__)
 
 BACKOFF_S = (2.0, 4.0, 8.0, 16.0, 30.0)
 RESTARTS_PER_HOUR = 3
+PROGRAMS = 2
+"""Programs whose loops are restarted by what stands in one store."""
 REOPEN_S = 2.0
 """Between two tries to open a store that failed: each verifies all of it."""
 
@@ -51,7 +54,7 @@ def unchanged(settings: Settings) -> Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:
-    """What the configuration says of the engine beside its settings."""
+    """What the configuration says of a program's loop beside its settings."""
 
     holder: str
     mode: Mode = Mode.OBSERVE
@@ -69,16 +72,80 @@ class EngineOptions:
     """Lengthens waits by what was found out about the broker."""
 
 
+class Ground(Protocol):
+    """What a program acts with and under; the switches and settings change between cycles."""
+
+    broker: Broker
+    store: Store
+    clock: Clock
+    journal: Journal
+    settings: Settings
+    rails: RailState
+    mode: Mode
+    account: tuple[int, str]
+    halted: bool
+
+
+class Counted(Protocol):
+    """What a loop did since it was made."""
+
+    cycles: int
+    stale: dict[str, str]
+
+
+class Loop(Protocol):
+    """What is run again and again."""
+
+    @property
+    def counts(self) -> Counted: ...
+
+    @property
+    def active(self) -> int:
+        """How many trades are watched."""
+        ...
+
+    def scan_soon(self) -> None:
+        """Look through everything in the next cycle."""
+        ...
+
+    def use(self, settings: Settings) -> None:
+        """Act by new settings, which the ground has already, from now on."""
+        ...
+
+    async def run_cycle(self) -> None:
+        """Look once at everything that is due.
+
+        Raises:
+            BrokerUnavailable, StoreFailed, PermissionGone: when nothing can be done now.
+        """
+        ...
+
+
+class Recovery(Protocol):
+    """What matches memory with store and broker, at every start and after every outage."""
+
+    async def run(self) -> str:
+        """Recover, and tell in words what was found.
+
+        Raises:
+            BrokerUnavailable: when the broker did not answer; nothing was concluded.
+        """
+        ...
+
+    async def watch_left_out(self) -> None:
+        """Try again, now and then, to watch what could not be watched."""
+        ...
+
+
 class Lifecycle:
-    """Starts, keeps and stops the monitoring loop."""
+    """Starts, keeps and stops a program's loop."""
 
     def __init__(
         self,
         *,
-        desk: Desk,
-        feeds: Feeds,
-        monitor: Monitor,
-        restart: Restart,
+        desk: Ground,
+        loop: Loop,
+        recovery: Recovery,
         lease: EngineLease,
         options: EngineOptions,
     ) -> None:
@@ -86,11 +153,11 @@ class Lifecycle:
         self._clock = desk.clock
         self._store = desk.store
         self._broker = desk.broker
-        self._feeds = feeds
-        self._monitor = monitor
-        self._restart = restart
+        self._loop = loop
+        self._recovery = recovery
         self._lease = lease
         self._options = options
+        self._name = "engine" if lease.key == ENGINE else lease.program
         self._outage = Outage(desk.clock, desk.journal)
         self.step = Step.CONFIGURATION
         self.failure: str | None = None
@@ -104,7 +171,7 @@ class Lifecycle:
         self._is_matched = False
         """Whether the book was matched with store and broker since the last outage or loss of authority."""
         self._broker_ok = False
-        self._loop: asyncio.Task[None] | None = None
+        self._running: asyncio.Task[None] | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._reopen_at_s = 0.0
         self._stopping = False
@@ -150,10 +217,10 @@ class Lifecycle:
         self._next(Step.RECOVERY)
         await self._recover_at_start()
         self._next(Step.MONITORING)
-        await self._record(FactKind.STARTED, f"engine started in mode {self._desk.mode}")
+        await self._record(FactKind.STARTED, f"{self._name} started in mode {self._desk.mode}")
         await self._one_cycle()
         self._next(Step.READY)
-        self._loop = asyncio.create_task(self._supervise())
+        self._running = asyncio.create_task(self._supervise())
 
     def _next(self, step: Step) -> None:
         """Begin a step of the start, unless a stop ended it."""
@@ -170,8 +237,10 @@ class Lifecycle:
         self._desk.rails = RailState.from_json(dict(loaded.rails))
         since = self._clock.wall_ms() - HOUR_MS
         kinds = frozenset({FactKind.LOOP_RESTARTED.value})
-        restarts = await self._store.facts(kinds=kinds, limit=RESTARTS_PER_HOUR + 1, newest=True)
-        self._restarts_ms = [f.machine_ms for f in restarts if f.machine_ms >= since]
+        limit = PROGRAMS * (RESTARTS_PER_HOUR + 1)
+        restarts = await self._store.facts(kinds=kinds, limit=limit, newest=True)
+        ours = [f for f in restarts if f.details.get("program", ENGINE) == self._lease.key]
+        self._restarts_ms = [f.machine_ms for f in ours if f.machine_ms >= since]
 
     def use_controls(self, controls: Controls) -> None:
         """Act by what a person has set."""
@@ -225,8 +294,8 @@ class Lifecycle:
         """Match the store with the broker, before anything is decided; read the store once the authority is held."""
         started = self._clock.machine_s()
         self._lease.forget_fence()
-        summary = await self._restart.run()
-        self._monitor.scan_soon()
+        summary = await self._recovery.run()
+        self._loop.scan_soon()
         self._recovered = self._is_matched = True
         assert self.account is not None, "recovered without a broker"
         self._outage.over(self.account)
@@ -240,7 +309,7 @@ class Lifecycle:
         await self._end_start(at)
         await self._stop_tasks()
         try:
-            await self._record(FactKind.STOPPED, "engine stopped")
+            await self._record(FactKind.STOPPED, f"{self._name} stopped")
             await self._lease.release()
         except StoreFailed as error:
             log.error("store_failed_at_stop", told=str(error))
@@ -257,10 +326,10 @@ class Lifecycle:
     async def _stop_tasks(self) -> None:
         """Let the loop end by itself, so that no broker call is cut off; the lease's keeper can go at once."""
         self._stopping = True
-        if self._loop is not None:
+        if self._running is not None:
             if self._is_resting:
-                self._loop.cancel()
-            _, pending = await asyncio.wait({self._loop}, timeout=8.0)
+                self._running.cancel()
+            _, pending = await asyncio.wait({self._running}, timeout=8.0)
             for task in pending:
                 task.cancel()
         if self._keeper is not None:
@@ -282,7 +351,7 @@ class Lifecycle:
 
     async def _renew_lease(self) -> None:
         if not await self._lease.renew():
-            log.error("authority_lost", told="the engine's lease ran out, or went to another process")
+            log.error("authority_lost", told=f"the {self._lease.key} lease ran out, or went to another process")
             await self._lease.acquire()
             self._is_matched = False  # another process may have acted meanwhile
 
@@ -313,7 +382,7 @@ class Lifecycle:
 
     async def _record_death(self, kind: FactKind, told: str, alert: str) -> None:
         """Put it into the journal that the loop died, if the store still takes it."""
-        fact = self._desk.journal.fact(kind, told, details={"alert": alert})
+        fact = self._desk.journal.fact(kind, told, details={"alert": alert, "program": self._lease.key})
         try:
             await self._store.commit(Unit(facts=(fact,)))
         except StoreFailed as failed:
@@ -339,8 +408,8 @@ class Lifecycle:
             self._adopt(self.pending)
         try:
             if await self._is_repaired():
-                await self._restart.watch_left_out()
-                await self._monitor.run_cycle()
+                await self._recovery.watch_left_out()
+                await self._loop.run_cycle()
                 self._cycle_outcome = "ok"
         except BrokerUnavailable as error:
             await self._note_away(error)
@@ -388,7 +457,7 @@ class Lifecycle:
             self.store_ok = True
         if not self._lease.is_held:
             self._is_matched = False
-            self._cycle_outcome = "the engine's lease is not held"
+            self._cycle_outcome = self._lease.not_held
             return False
         if not (self._broker_ok and self._is_matched):
             self._is_matched = False
@@ -398,14 +467,12 @@ class Lifecycle:
         return True
 
     def _adopt(self, settings: Settings) -> None:
-        """Use new settings, and read every view by them."""
+        """Use new settings from now on."""
         settings = self._options.patience(settings)
         self._desk.settings = settings
-        self._desk.executor.settings = settings.intents
         self.pending = None
-        for symbol in self._monitor.book.symbols.values():
-            self._feeds.reread(symbol, settings)
-        self._monitor.scan_soon()
+        self._loop.use(settings)
+        self._loop.scan_soon()
 
     async def _record(self, kind: FactKind, summary: str) -> None:
         await self._store.commit(Unit(facts=(self._desk.journal.fact(kind, summary),)))
@@ -419,7 +486,7 @@ class Lifecycle:
             recovered=self._recovered,
             ready=not reasons,
             monitoring_active=self._is_looping(),
-            active_trades=len(self._monitor.book.watches),
+            active_trades=self._loop.active,
             broker_connected=self._broker_ok,
             store_ok=self.store_ok and self.step not in (Step.CONFIGURATION, Step.STORE),
             reasons=reasons,
@@ -438,7 +505,7 @@ class Lifecycle:
             (self.step is Step.READY and not self._broker_ok, self._cycle_outcome),
             (not self.store_ok, self._cycle_outcome),
             (self.step is Step.READY and not self._is_matched, "recovering: store and broker are being matched"),
-            (self.step is Step.READY and not self._lease.is_held, "the engine's lease is not held"),
+            (self.step is Step.READY and not self._lease.is_held, self._lease.not_held),
         )
         return tuple(told for holds, told in checks if holds)
 
@@ -447,7 +514,7 @@ class Lifecycle:
         return is_running and self._broker_ok and self.store_ok and self._is_matched and self._lease.is_held
 
     def _is_looping(self) -> bool:
-        return self._loop is not None and not self._loop.done()
+        return self._running is not None and not self._running.done()
 
     def monitoring(self) -> Monitoring:
         now = self._clock.wall_ms()
@@ -458,8 +525,8 @@ class Lifecycle:
             last_start_ms=self._cycle_start_ms,
             last_duration_s=self._cycle_duration_s,
             last_outcome=self._cycle_outcome,
-            cycles=self._monitor.counts.cycles,
+            cycles=self._loop.counts.cycles,
             overruns=self._overruns,
             restarts_last_hour=sum(1 for at in self._restarts_ms if at >= now - HOUR_MS),
-            stale_symbols=dict(self._monitor.counts.stale),
+            stale_symbols=dict(self._loop.counts.stale),
         )

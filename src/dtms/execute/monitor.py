@@ -34,6 +34,7 @@ from dtms.execute.restoring import Restoring
 from dtms.execute.strays import Strays
 from dtms.market.regime import Volatility
 from dtms.ports.store import Unit
+from dtms.settings import Settings
 
 log = structlog.get_logger(__name__)
 
@@ -110,6 +111,17 @@ class Monitor:
     def scan_soon(self) -> None:
         """Look through all trades in the next cycle: one was added or changed."""
         self._next_scan_ms = 0
+
+    @property
+    def active(self) -> int:
+        """How many trades are watched."""
+        return len(self.book.watches)
+
+    def use(self, settings: Settings) -> None:
+        """Read every view by new settings."""
+        self._desk.executor.settings = settings.intents
+        for symbol in self.book.symbols.values():
+            self._feeds.reread(symbol, settings)
 
     async def run_cycle(self) -> None:
         """Look once at everything that is due.
