@@ -62,6 +62,8 @@ class Plan:
     """Of plans with the same one, the first that executes cancels the others."""
     created_ms: int
     created_by: str | None = None
+    created_price: float | None = None
+    """The price at which ``side`` could have been opened when it was made: how far it ran is measured from there."""
 
     status: PlanStatus = PlanStatus.PENDING
     status_ms: int = 0
