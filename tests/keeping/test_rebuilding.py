@@ -11,6 +11,7 @@ import pytest
 from tests.execute.unsteady import set_up
 from tests.replay.windows import BTC, SHIPPED, registered
 from tests.store.builders import ManualClock, fact, intent, trade
+from tests.store.managers import managed, ownership, plan
 
 from dtms.adapters.store_sql.backup import backups, folder_of
 from dtms.adapters.store_sql.changelog import segments
@@ -24,7 +25,7 @@ from dtms.domain.trade import State
 from dtms.ports.store import Controls, Kept, KeptKind, Unit
 
 HEDGED = next(w for w in SHIPPED if w.recording == BTC and w.rules[-1] == "given_up_hedged")
-TABLES = ("trades", "intents", "facts", "evaluations", "controls", "rails", "kept")
+TABLES = ("trades", "intents", "facts", "evaluations", "controls", "rails", "kept", "ownership", "managed", "plans")
 Rows = dict[str, list[tuple[Any, ...]]]
 
 
@@ -67,6 +68,9 @@ def fill(path: Path, clock: ManualClock, *, numbers: Sequence[int], backup_after
                     trades=(trade(number, stop=1.08 + number / 1e4),),
                     intents=(intent(number, number),),
                     facts=(fact(number), fact(None)),
+                    ownership=(ownership(number),),
+                    managed=(managed(number),),
+                    plans=(plan(str(number)),),
                     keep=(Kept(kind=KeptKind.WORK, key=f"k{number % 3}", body={"n": number}, at_ms=clock.now_ms),),
                 )
             )

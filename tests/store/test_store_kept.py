@@ -1,4 +1,4 @@
-"""Small values are kept until they expire; a unit is written under an authority that still holds; owners permit."""
+"""Small values are kept until they expire; a unit is written under an authority that still holds."""
 
 import asyncio
 from dataclasses import replace
@@ -7,10 +7,9 @@ import pytest
 
 from dtms.adapters.store_sql.statements import EXPIRED_MAX
 from dtms.domain.errors import InvariantBroken, PermissionGone
-from dtms.domain.trade import Owner, State
-from dtms.ports.store import Authority, Kept, KeptKind, Permission, Unit
+from dtms.ports.store import Authority, Kept, KeptKind, Unit
 
-from .builders import ManualClock, fact, intent, trade
+from .builders import ManualClock, fact, trade
 from .conftest import MakeStore
 
 
@@ -118,42 +117,6 @@ def test_a_unit_whose_authority_is_gone_writes_nothing(make_store: MakeStore, cl
             await store.commit(replace(unit, trades=(trade(1, version=2),)))
         assert await store.trade(1) == trade(1)
         assert len(await store.facts()) == 1
-        await store.close()
-
-    asyncio.run(scenario())
-
-
-@pytest.mark.parametrize(
-    ("stored", "owners", "told"),
-    [
-        (trade(1), None, None),
-        (trade(1), frozenset({Owner.DTMS}), None),
-        (trade(1, owner=Owner.UNIVERSAL), frozenset({Owner.DTMS}), "belongs to universal_sl_tp_manager"),
-        (trade(1, owner=Owner.NOBODY), frozenset({Owner.DTMS}), "belongs to nobody"),
-        (trade(1, owner=Owner.UNIVERSAL), None, None),
-        (trade(1, disabled=True), None, "trade 1 is disabled"),
-        (trade(1, disabled=True), frozenset({Owner.DTMS}), "trade 1 is disabled"),
-    ],
-)
-def test_owners_and_a_disabled_trade_are_judged_in_the_committing_transaction(
-    make_store: MakeStore, stored: object, owners: frozenset[Owner] | None, told: str | None
-) -> None:
-    async def scenario() -> None:
-        store = make_store()
-        await store.open()
-        await store.commit(Unit(trades=(stored,)))  # type: ignore[arg-type]
-        lease = await store.acquire("1", "here:1:1", 15.0)
-        assert lease is not None
-        may = Permission(
-            key="1", holder=lease.holder, token=lease.token, ticket=1, states=frozenset(State), owners=owners
-        )
-        unit = Unit(intents=(intent(),), permission=may)
-        if told is None:
-            await store.commit(unit)
-        else:
-            with pytest.raises(PermissionGone, match=told):
-                await store.commit(unit)
-        assert len(await store.intents()) == (told is None)
         await store.close()
 
     asyncio.run(scenario())

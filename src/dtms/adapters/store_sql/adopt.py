@@ -29,6 +29,9 @@ READ: Mapping[str, Callable[[rows.Stored], object]] = {
     "controls": rows.controls_of,
     "rails": rows.rails_of,
     "kept": rows.kept_of,
+    "ownership": rows.ownership_of,
+    "managed": rows.managed_of,
+    "plans": rows.plan_of,
 }
 
 

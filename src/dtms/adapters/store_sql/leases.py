@@ -1,7 +1,14 @@
 """Leases as rows. A lease ends by release, by expiry on the machine's monotonic clock, or with its holder's process.
 
 Its token rises with every grant and outlives the lease. Monotonic seconds mean nothing after a reboot, so the boot's id
-stands beside them: on another boot nothing of them is left to wait for. A holder reads ``host:pid:process start``.
+stands beside them: on another boot nothing of them is left to wait for. A holder reads ``host:pid:process start``, and
+may have more after another colon.
+
+Leases are granted, renewed and given back with commits that the disk need not confirm. A process that crashes loses
+none of them. A power cut may lose the newest grants, and with them their tokens; but every holder and the gateway have
+gone with it, and the gateway, which knows no tokens when it starts, hears of none before they are granted anew. What
+was sent under a token had its intent committed with full synchronisation, and that commit took every grant before it
+to the disk with it: so no token that a stored intent bears is ever given again.
 """
 
 import socket
@@ -12,13 +19,18 @@ from os import getpid
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
+import structlog
 
 from dtms.adapters.store_sql.hashes import sealed
 from dtms.adapters.store_sql.rows import checked
 from dtms.adapters.store_sql.writer import Transaction
-from dtms.ports.store import Lease
+from dtms.domain.errors import LeaseHeld, PermissionGone
+from dtms.ports.store import Authority, Free, Lease, Permission
 
+log = structlog.get_logger(__name__)
 _PROC = Path("/proc")
+TOKENS = "tokens"
+"""The counter above which the tokens of a key begin that was never held before, or whose row was removed since."""
 
 
 class LeaseEventKind(StrEnum):
@@ -42,6 +54,21 @@ class LeaseEvent:
     token: int
 
 
+class LeaseLog:
+    """Counts every step of a lease, and tells of all but renewals. A key is a ticket, where it is not a word."""
+
+    def __init__(self, also: Callable[[LeaseEvent], None] | None = None) -> None:
+        self.counts: dict[str, int] = dict.fromkeys((kind.value for kind in LeaseEventKind), 0)
+        self._also = also
+
+    def tell(self, event: LeaseEvent) -> None:
+        self.counts[event.kind.value] += 1
+        if event.kind is not LeaseEventKind.RENEWED:
+            log.info(f"lease_{event.kind.value}", key=event.key, holder=event.holder, token=event.token)
+        if self._also is not None:
+            self._also(event)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseWorld:
     """What leases know of the machine."""
@@ -61,6 +88,11 @@ class Answer:
     lease: Lease | None
     events: tuple[LeaseEvent, ...] = ()
 
+    @property
+    def holder(self) -> LeaseEvent:
+        """Who has the lease that was not granted."""
+        return self.events[-1]
+
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
@@ -68,9 +100,6 @@ class _Stored:
     token: int
     boot: str
     expires_s: float
-
-
-_NEVER_HELD = _Stored("", 0, "", 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +112,26 @@ class LeaseDesk:
         """Whether this holder has the lease with this token, now."""
         stored = _stored(tx, key)
         return stored.holder == holder and stored.token == token and self._is_running(stored)
+
+    def require(self, tx: Transaction, under: Authority | Permission) -> None:
+        """Pass when the lease is held by who says so.
+
+        Raises:
+            PermissionGone: when it is not.
+        """
+        if not self.holds(tx, under.key, under.holder, under.token):
+            raise PermissionGone(f"lease {under.key} is not held with token {under.token}")
+
+    def require_free(self, tx: Transaction, free: Free) -> None:
+        """Pass when nobody else has one of the leases.
+
+        Raises:
+            LeaseHeld: naming key, holder and token, when somebody has.
+        """
+        for key in free.keys:
+            stored = _stored(tx, key)
+            if stored.holder not in ("", free.holder) and self._is_live(stored):
+                raise LeaseHeld(key, stored.holder, stored.token)
 
     def acquire(self, tx: Transaction, key: str, holder: str, ttl_s: float) -> Answer:
         stored = _stored(tx, key)
@@ -133,9 +182,14 @@ class LeaseDesk:
 def _stored(tx: Transaction, key: str) -> _Stored:
     row = tx.row(tx.say.lease, {"key": key})
     if row is None:
-        return _NEVER_HELD
+        return _never_held(tx)
     checked("leases", row)
     return _Stored(row["holder"], row["token"], row["boot"], row["expires_s"])
+
+
+def _never_held(tx: Transaction) -> _Stored:
+    (token,) = tx.answer(tx.say.counter, {"name": TOKENS})
+    return _Stored("", token or 0, "", 0.0)
 
 
 def _lease(key: str, stored: _Stored) -> Lease:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine, Select, Subquery, Table, func, or_, s
 from sqlalchemy.exc import SQLAlchemyError
 
 from dtms.adapters.store_sql import rows
+from dtms.adapters.store_sql.permitted import standing_of
 from dtms.adapters.store_sql.schema import (
     archived_facts,
     archived_intents,
@@ -19,16 +20,24 @@ from dtms.adapters.store_sql.schema import (
     intents,
     kept,
     leases,
+    managed,
+    ownership,
+    plans,
     rails,
     trades,
 )
 from dtms.adapters.store_sql.sqlite import DriverError, ends_trust
+from dtms.adapters.store_sql.statements import compile_statements
 from dtms.adapters.store_sql.trust import Trust
 from dtms.adapters.store_sql.verify import Found, Place, Scrubbed, verify_chain, verify_slice, verify_vital
+from dtms.adapters.store_sql.writer import Transaction
 from dtms.domain.actions import Intent, IntentState
 from dtms.domain.errors import StoreDamaged, StoreFailed
 from dtms.domain.facts import Fact
-from dtms.domain.trade import State, Trade
+from dtms.domain.managed import Managed
+from dtms.domain.owners import Ownership, Standing
+from dtms.domain.plans import Plan, PlanStatus
+from dtms.domain.trade import Owner, State, Trade
 from dtms.ports.store import Controls, Evaluation, Kept, KeptKind, Lease, Loaded, Page
 
 HAS_MEMBERS = '%"members":[{%'
@@ -149,6 +158,56 @@ class Reader:
             values = [rows.evaluation_of(row) for row in found]
         return values[::-1] if query.newest else values
 
+    def intent(self, number: int) -> Intent | None:
+        with self._reading() as connection:
+            for table in (intents, archived_intents):
+                if found := _intents(connection, select(table).where(table.c.number == number)):
+                    return found[0]
+        return None
+
+    def standing(self, ticket: int) -> Standing:
+        with self._reading() as connection:
+            return standing_of(self._transaction(connection), ticket)
+
+    def states(self, tickets: Sequence[int] | None) -> dict[int, State]:
+        """Read states alone, not compared with their rows' hashes: for display."""
+        statement = select(trades.c.ticket, trades.c.state).where(
+            trades.c.state != State.CLOSED.value, trades.c.disabled.is_(False)
+        )
+        if tickets is not None:
+            statement = statement.where(trades.c.ticket.in_(tickets))
+        with self._reading() as connection:
+            return {ticket: State(state) for ticket, state in connection.execute(statement)}
+
+    def ownerships(self, tickets: Sequence[int] | None) -> Sequence[Ownership]:
+        wanted = ownership.c.closed_ms.is_(None) if tickets is None else ownership.c.ticket.in_(tickets)
+        with self._reading() as connection:
+            found = connection.execute(select(ownership).where(wanted).order_by(ownership.c.ticket)).mappings()
+            return [rows.ownership_of(row) for row in found]
+
+    def managed(self, manager: Owner | None, ticket: int | None) -> Sequence[Managed]:
+        """Read what is active, or with ``ticket`` whatever there is of it."""
+        statement = select(managed).where(
+            managed.c.closed_ms.is_(None) if ticket is None else managed.c.ticket == ticket
+        )
+        if manager is not None:
+            statement = statement.where(managed.c.manager == manager.value)
+        with self._reading() as connection:
+            found = connection.execute(statement.order_by(managed.c.ticket, managed.c.manager)).mappings()
+            return [rows.managed_of(row) for row in found]
+
+    def plans(self, statuses: frozenset[PlanStatus] | None, limit: int) -> Sequence[Plan]:
+        statement = select(plans).order_by(plans.c.created_ms, plans.c.id).limit(limit)
+        if statuses is not None:
+            statement = statement.where(plans.c.status.in_(sorted(statuses)))
+        with self._reading() as connection:
+            return [rows.plan_of(row) for row in connection.execute(statement).mappings()]
+
+    def plan(self, plan_id: str) -> Plan | None:
+        with self._reading() as connection:
+            found = connection.execute(select(plans).where(plans.c.id == plan_id)).mappings().first()
+            return None if found is None else rows.plan_of(found)
+
     def lease(self, key: str) -> Lease | None:
         with self._reading() as connection:
             found = connection.execute(select(leases).where(leases.c.key == key)).mappings().first()
@@ -168,6 +227,11 @@ class Reader:
     def verify_chain(self, ticket: int | None) -> Sequence[Found]:
         with self._reading() as connection:
             return verify_chain(connection.connection.driver_connection, ticket)
+
+    def _transaction(self, connection: Connection) -> Transaction:
+        """Say the writer's questions on a reader's connection."""
+        raw: Any = connection.connection.driver_connection
+        return Transaction(raw.cursor(), compile_statements(self.engine.dialect.name))
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:

@@ -12,6 +12,9 @@ from dtms.adapters.store_sql.hashes import LAYOUTS, PREVIOUS, sealed
 from dtms.domain.actions import Intent, IntentState
 from dtms.domain.errors import StoreDamaged
 from dtms.domain.facts import Fact, Json
+from dtms.domain.managed import Managed
+from dtms.domain.owners import Ownership
+from dtms.domain.plans import Plan, PlanStatus
 from dtms.domain.trade import State, Trade
 from dtms.ports.store import Controls, Evaluation, Kept, KeptKind
 
@@ -41,15 +44,28 @@ TRADE_COLUMNS = {
 """Field of a trade → its column. ``state`` and ``last_updated`` are columns beside them."""
 
 INTENT_COLUMNS = ("number", "ticket", "state", "token", "created_ms")
+OWNERSHIP_COLUMNS = ("ticket", "symbol", "owner", "mode", "closed_ms", "version")
+MANAGED_COLUMNS = ("manager", "ticket", "symbol", "closed_ms", "version")
+PLAN_COLUMNS = ("id", "status", "symbol", "created_ms", "status_ms", "version")
 
-
-ACTED_ON = ("trades", "intents", "controls", "rails", "leases")
+ACTED_ON = ("trades", "intents", "controls", "rails", "leases", "ownership", "managed", "plans")
 """Tables whose rows decide on what is done."""
 ENDED = {
-    "trades": frozenset({State.CLOSED.value}),
-    "intents": frozenset(state.value for state in IntentState if not state.is_open),
+    "trades": ("state", frozenset({State.CLOSED.value})),
+    "intents": ("state", frozenset(state.value for state in IntentState if not state.is_open)),
+    "plans": ("status", frozenset(status.value for status in PlanStatus if not status.is_open)),
 }
-"""States in which a row of them decides on nothing any more."""
+"""The column that tells how far a row of them is, and where it decides on nothing any more."""
+CLOSABLE = ("ownership", "managed")
+"""Tables whose rows decide on nothing any more once they have a time of closing."""
+
+
+def has_ended(table: str, row: Stored) -> bool:
+    """Answer whether a row decides on nothing any more; one that cannot tell has not."""
+    if table in CLOSABLE:
+        return row.get("closed_ms") is not None
+    column, ended = ENDED.get(table, ("", frozenset[str]()))
+    return row.get(column) in ended
 
 
 def is_sound(table: str, row: Stored) -> bool:
@@ -65,7 +81,7 @@ def checked(table: str, row: Stored) -> Stored:
     """
     layout = LAYOUTS[table]
     if not layout.is_sound(row):
-        is_vital = table in ACTED_ON and row.get("state") not in ENDED.get(table, ())
+        is_vital = table in ACTED_ON and not has_ended(table, row)
         raise StoreDamaged(((table, layout.key_of(row)),), is_vital=is_vital)
     return row
 
@@ -187,3 +203,44 @@ def kept_of(row: Stored) -> Kept:
 def kept_key(kind: KeptKind, key: str) -> Plain:
     """Lay out which value is to be forgotten."""
     return {"kind": kind.value, "key": key}
+
+
+def ownership_row(ownership: Ownership) -> Plain:
+    return _laid_out("ownership", ownership, OWNERSHIP_COLUMNS)
+
+
+def ownership_of(row: Stored) -> Ownership:
+    return decode(Ownership, _read("ownership", row, OWNERSHIP_COLUMNS))
+
+
+def managed_row(managed: Managed) -> Plain:
+    return _laid_out("managed", managed, MANAGED_COLUMNS)
+
+
+def managed_of(row: Stored) -> Managed:
+    return decode(Managed, _read("managed", row, MANAGED_COLUMNS))
+
+
+def plan_row(plan: Plan) -> Plain:
+    return _laid_out("plans", plan, PLAN_COLUMNS)
+
+
+def plan_of(row: Stored) -> Plan:
+    return decode(Plan, _read("plans", row, PLAN_COLUMNS))
+
+
+def _laid_out(table: str, value: Ownership | Managed | Plan, columns: tuple[str, ...]) -> Plain:
+    """Lay a value out as a row of columns of the fields' names, and the rest as JSON."""
+    try:
+        plain = encode(value)
+        row = {name: plain.pop(name) for name in columns}
+        row["body"] = dump_json(plain)
+        return sealed(table, row)
+    except UNSTORABLE as error:
+        raise unstorable(f"{table} {value}", error) from error
+
+
+def _read(table: str, row: Stored, columns: tuple[str, ...]) -> Plain:
+    plain: Plain = load_json(checked(table, row)["body"])
+    plain.update((name, row[name]) for name in columns)
+    return plain

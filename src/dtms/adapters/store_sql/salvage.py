@@ -25,7 +25,7 @@ Row = Mapping[str, Any]
 ONLY_ONCE = frozenset({"facts", "evaluations", "archived_facts"})
 """Tables whose rows never change."""
 SAVED = (
-    *("trades", "intents", "controls", "rails", "facts", "evaluations", "kept"),
+    *("trades", "intents", "controls", "rails", "facts", "evaluations", "kept", "ownership", "managed", "plans"),
     *("archived_trades", "archived_intents", "archived_facts"),
 )
 """What is looked for in the damaged file, in this order: a row that is in use is not archived as well."""
@@ -70,6 +70,8 @@ class Made:
         match table.name:
             case "trades":
                 return bool((row["version"], row["last_updated"]) > (have["version"], have["last_updated"]))
+            case "ownership" | "managed" | "plans":
+                return bool(row["version"] > have["version"])
             case "intents":
                 return _STAGE.get(row["state"], 3) > _STAGE.get(have["state"], 3)
             case "controls" if have["halted"] != row["halted"]:

@@ -229,6 +229,58 @@ kept = Table(
 )
 """Small values; ``at_ms`` and ``expires_ms`` are the wall clock's."""
 
+ownership = Table(
+    "ownership",
+    metadata,
+    Column("ticket", RowId, primary_key=True, autoincrement=False),
+    Column("symbol", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("mode", Text),
+    Column("closed_ms", BigInteger),
+    Column("version", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("hash", Text),
+    Index("ix_ownership_closed_ms", "closed_ms"),
+)
+"""The registry; an entry that is closed stays for a while."""
+
+managed = Table(
+    "managed",
+    metadata,
+    Column("manager", Text, primary_key=True),
+    Column("ticket", BigInteger, primary_key=True, autoincrement=False),
+    Column("symbol", Text, nullable=False),
+    Column("closed_ms", BigInteger),
+    Column("version", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("hash", Text),
+    Index("ix_managed_ticket", "ticket"),
+    Index("ix_managed_closed_ms", "closed_ms"),
+)
+
+plans = Table(
+    "plans",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("status", Text, nullable=False),
+    Column("symbol", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("status_ms", BigInteger, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("hash", Text),
+    Index("ix_plans_status", "status", "created_ms"),
+    Index("ix_plans_created_ms", "created_ms"),
+)
+
+pending_changes = Table(
+    "pending_changes",
+    metadata,
+    Column("number", RowId, primary_key=True, autoincrement=False),
+    Column("body", Text, nullable=False),
+)
+"""What a process that does not keep the store has committed, until the one that keeps it has it in its change log."""
+
 counters = Table(
     "counters",
     metadata,
@@ -238,7 +290,7 @@ counters = Table(
 """The last number given, by name: never given again, whatever is deleted. A fact's id is also its place in the order
 of commits, which a database sequence would not promise."""
 
-HASHED = (trades, intents, facts, evaluations, controls, rails, leases, kept)
+HASHED = (trades, intents, facts, evaluations, controls, rails, leases, kept, ownership, managed, plans)
 """Tables whose rows carry a hash, beside the archives."""
 
 REWRITTEN = (trades, intents, controls, rails, leases)

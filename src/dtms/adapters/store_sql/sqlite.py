@@ -6,6 +6,7 @@ their own: those before 3.51.3 can corrupt a WAL.
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,11 @@ OWNER_ONLY = 0o600
 
 BEGIN = "BEGIN IMMEDIATE"
 """Take the write lock at once: what a transaction reads stays true until it commits, whoever else writes."""
+
+SHORT_PAUSE_S, LONG_PAUSE_S = 0.0003, 0.005
+SHORT_WAIT_S = 0.5
+"""Whoever waits for the write lock looks again after the short pause for so long, then after the long one: most locks
+last less than a millisecond, and SQLite's own waiting, with pauses that grow to 100 ms, lets newcomers go first."""
 
 DriverError: type[Exception] = driver.Error
 UNIT_ERRORS: tuple[type[Exception], ...] = (
@@ -194,6 +200,31 @@ def prepare_writer(connection: Any) -> None:
 
 def prepare_reader(connection: Any) -> None:
     connection.execute("PRAGMA query_only = ON")
+
+
+def make_relaxed(connection: Any) -> None:
+    """Let commits return before the disk has them: the next one of a strict connection takes them there."""
+    connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def begin(cursor: Any) -> None:
+    """Take the write lock, waiting for whoever has it.
+
+    Raises:
+        DriverError: when it could not be had in time, or the store fails.
+    """
+    waited_s = 0.0
+    while True:
+        try:
+            cursor.execute(BEGIN)
+        except DriverError as error:
+            if not is_busy(error) or waited_s >= BUSY_TIMEOUT_MS / 1000:
+                raise
+        else:
+            return
+        pause_s = SHORT_PAUSE_S if waited_s < SHORT_WAIT_S else LONG_PAUSE_S
+        time.sleep(pause_s)
+        waited_s += pause_s
 
 
 def ends_trust(error: Exception) -> bool:

@@ -47,11 +47,18 @@ class Statements:
     put_rails: Statement
     put_lease: Statement
     put_kept: Statement
+    put_ownership: Statement
+    put_managed: Statement
+    put_plan: Statement
+    put_pending: Statement
     forget: Statement
     expired: Statement
     count_up: Statement
+    counter: Statement
     same_trades: Statement
     trade: Statement
+    ownership: Statement
+    plan: Statement
     controls: Statement
     lease: Statement
     count_facts: Statement
@@ -69,6 +76,7 @@ def compile_statements(name: str) -> Statements:
     """Compile every statement for the dialect of this name."""
     dialect = _DIALECTS[name]()
     trades, leases, controls, kept = schema.trades, schema.leases, schema.controls, schema.kept
+    ownership, plans = schema.ownership, schema.plans
     insert = _INSERTS[dialect.name]
     position = and_(
         trades.c.identifier == bindparam("identifier"),
@@ -85,11 +93,18 @@ def compile_statements(name: str) -> Statements:
         "put_rails": _upsert(insert, schema.rails),
         "put_lease": _upsert(insert, leases),
         "put_kept": _upsert(insert, kept),
+        "put_ownership": _upsert(insert, ownership),
+        "put_managed": _upsert(insert, schema.managed),
+        "put_plan": _upsert(insert, plans),
+        "put_pending": insert(schema.pending_changes),
         "forget": delete(kept).where(kept.c.kind == bindparam("kind"), kept.c.key == bindparam("key")),
         "expired": select(kept.c.kind, kept.c.key).where(kept.c.expires_ms <= bindparam("now_ms")).limit(EXPIRED_MAX),
         "count_up": _count_up(insert),
+        "counter": select(func.max(schema.counters.c.value)).where(schema.counters.c.name == bindparam("name")),
         "same_trades": select(trades).where(same),
         "trade": select(trades).where(trades.c.ticket == bindparam("ticket")),
+        "ownership": select(ownership).where(ownership.c.ticket == bindparam("ticket")),
+        "plan": select(plans).where(plans.c.id == bindparam("id")),
         "controls": select(controls),
         "lease": select(leases).where(leases.c.key == bindparam("key")),
         "count_facts": _count_up(insert).returning(_last_of_chain()),

@@ -1,16 +1,25 @@
 """The store port on SQL: one writer with group commit, readers beside it, leases and numbers among the works."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
 from dtms.adapters.store_sql.backup import stamp
-from dtms.adapters.store_sql.leases import Answer, LeaseDesk, LeaseEvent, LeaseWorld, this_world
+from dtms.adapters.store_sql.leases import (
+    Answer,
+    LeaseDesk,
+    LeaseEvent,
+    LeaseEventKind,
+    LeaseLog,
+    LeaseWorld,
+    this_world,
+)
 from dtms.adapters.store_sql.numbers import Numbers, reserve
 from dtms.adapters.store_sql.opening import make_sound
+from dtms.adapters.store_sql.permitted import standing_of
 from dtms.adapters.store_sql.reader import EvaluationQuery, FactQuery, Reader, TradeQuery
 from dtms.adapters.store_sql.sqlite import SqliteDatabase, path_of
 from dtms.adapters.store_sql.trust import Trust
@@ -19,11 +28,14 @@ from dtms.adapters.store_sql.verify import Found, Place, Scrubbed
 from dtms.adapters.store_sql.writer import Committer, Hear, Transaction, Witness
 from dtms.adapters.store_sql.writers import InlineWriter, ThreadWriter, Writer
 from dtms.domain.actions import Intent
-from dtms.domain.errors import StoreFailed
+from dtms.domain.errors import LeaseHeld, StoreFailed
 from dtms.domain.facts import Fact
-from dtms.domain.trade import State, Trade
+from dtms.domain.managed import Managed
+from dtms.domain.owners import Ownership, Standing
+from dtms.domain.plans import Plan, PlanStatus
+from dtms.domain.trade import Owner, State, Trade
 from dtms.ports.clock import Clock
-from dtms.ports.store import Evaluation, Kept, KeptKind, Lease, Loaded, Page, Unit
+from dtms.ports.store import Evaluation, Grant, Kept, KeptKind, Lease, Loaded, Page, Unit
 
 T = TypeVar("T")
 
@@ -38,6 +50,8 @@ class _Open:
 
     committer: Committer
     writer: Writer
+    leases: Writer
+    """Beside the writer, because what it commits need not wait for the disk; the same where nothing runs beside."""
     reader: Reader
     trust: Trust
     threads: ThreadPoolExecutor | None
@@ -47,10 +61,6 @@ class _Open:
     def let_go(self) -> None:
         if self.anchor is not None:
             self.anchor.close()
-
-
-def _unheard(event: LeaseEvent) -> None:
-    """Serve when nobody listens to leases."""
 
 
 class SqlStore:
@@ -68,14 +78,14 @@ class SqlStore:
         *,
         inline: bool = False,
         world: LeaseWorld | None = None,
-        on_lease: Callable[[LeaseEvent], None] = _unheard,
+        on_lease: Callable[[LeaseEvent], None] | None = None,
         after_commit: Hear | None = None,
     ) -> None:
         self._path = path_of(url)
         self._clock = clock
         self._inline = inline or self._path is None
         self._desk = LeaseDesk(world or this_world(clock.machine_s))
-        self._on_lease = on_lease
+        self._lease_log = LeaseLog(on_lease)
         self._after_commit = after_commit
         self._numbers = Numbers()
         self._now: _Open | None = None
@@ -98,9 +108,11 @@ class SqlStore:
         await self._aside(partial(make_sound, database, witness))
         trust = Trust(self._path)
         committer = Committer(database, trust, self._after_commit, witness)
+        writer: Writer = InlineWriter(committer) if self._inline else ThreadWriter(committer)
         self._now = _Open(
             committer=committer,
-            writer=InlineWriter(committer) if self._inline else ThreadWriter(committer),
+            writer=writer,
+            leases=writer if self._inline else ThreadWriter(Committer(database, trust, relaxed=True)),
             reader=Reader(database.reading_engine(READERS), trust),
             trust=trust,
             threads=None if self._inline else ThreadPoolExecutor(READERS, thread_name_prefix="store-reader"),
@@ -120,6 +132,8 @@ class SqlStore:
         now.trust.part(stamp(self._clock.wall_ms()))
         if not is_kept:
             now.let_go()
+        if now.leases is not now.writer:
+            await now.leases.stop()
         await now.writer.stop()
         if now.threads is not None:
             await asyncio.to_thread(now.threads.shutdown)
@@ -153,13 +167,22 @@ class SqlStore:
         """Commit a unit durably and return the ids of its facts.
 
         Raises:
-            PermissionGone, AlreadyStored: nothing of the unit was written.
+            PermissionGone, AlreadyStored: nothing of the unit was written. ``LeaseHeld`` and ``ChangedMeanwhile`` are
+                kinds of the first.
             InvariantBroken: when a value in it cannot be stored (NaN, infinity); nothing was written.
         """
         # Only trades carry the time, and before the terminal was asked for it there are none to write.
         now_ms = self._clock.market_ms() if unit.create or unit.trades else 0
         prepared = prepare(unit, now_ms, self._clock.wall_ms() if unit.keep else 0)
-        return await self._write(lambda tx: apply(tx, prepared, self._desk))
+        try:
+            applied = await self._write(lambda tx: apply(tx, prepared, self._desk))
+        except LeaseHeld as error:
+            kind = LeaseEventKind.REFUSED
+            self._lease_log.tell(LeaseEvent(kind=kind, key=error.key, holder=error.holder, token=error.token))
+            raise
+        for event in applied.events:
+            self._lease_log.tell(event)
+        return applied.ids
 
     async def next_intent_numbers(self, count: int) -> range:
         given = self._numbers.take(count)
@@ -224,6 +247,49 @@ class SqlStore:
         )
         return await self._read(partial(self._opened().reader.evaluations, query))
 
+    async def intent(self, number: int) -> Intent | None:
+        return await self._read(partial(self._opened().reader.intent, number))
+
+    async def standing(self, ticket: int) -> Standing:
+        return await self._read(partial(self._opened().reader.standing, ticket))
+
+    async def states(self, tickets: Sequence[int] | None = None) -> Mapping[int, State]:
+        return await self._read(partial(self._opened().reader.states, tickets))
+
+    async def ownerships(self, tickets: Sequence[int] | None = None) -> Sequence[Ownership]:
+        return await self._read(partial(self._opened().reader.ownerships, tickets))
+
+    async def managed(self, *, manager: Owner | None = None, ticket: int | None = None) -> Sequence[Managed]:
+        return await self._read(partial(self._opened().reader.managed, manager, ticket))
+
+    async def plans(self, *, statuses: frozenset[PlanStatus] | None = None, limit: int = 1000) -> Sequence[Plan]:
+        return await self._read(partial(self._opened().reader.plans, statuses, limit))
+
+    async def plan(self, plan_id: str) -> Plan | None:
+        return await self._read(partial(self._opened().reader.plan, plan_id))
+
+    @property
+    def lease_counts(self) -> Mapping[str, int]:
+        """How many leases were granted, refused, expired, renewed, lost and released by this store, by that word."""
+        return dict(self._lease_log.counts)
+
+    async def grant(self, key: str, holder: str, ttl_s: float, *, ticket: int | None) -> Grant:
+        """Take or re-take a lease with a higher token, and read the ticket's standing in the same transaction.
+
+        Raises:
+            LeaseHeld: while another live holder has it.
+        """
+
+        def work(tx: Transaction) -> tuple[Answer, Standing | None]:
+            answer = self._desk.acquire(tx, key, holder, ttl_s)
+            return answer, standing_of(tx, ticket) if answer.lease is not None else None
+
+        answer, standing = await self._opened().leases.submit(work)
+        self._tell(answer)
+        if answer.lease is None or standing is None:
+            raise LeaseHeld(key, answer.holder.holder, answer.holder.token)
+        return Grant(lease=answer.lease, standing=standing)
+
     async def acquire(self, key: str, holder: str, ttl_s: float) -> Lease | None:
         return await self._lease(lambda tx: self._desk.acquire(tx, key, holder, ttl_s))
 
@@ -250,10 +316,13 @@ class SqlStore:
 
     async def _lease(self, work: Callable[[Transaction], Answer]) -> Lease | None:
         """Commit a lease's change, and tell of it only then."""
-        answer = await self._write(work)
-        for event in answer.events:
-            self._on_lease(event)
+        answer = await self._opened().leases.submit(work)
+        self._tell(answer)
         return answer.lease
+
+    def _tell(self, answer: Answer) -> None:
+        for event in answer.events:
+            self._lease_log.tell(event)
 
     def _opened(self) -> _Open:
         if self._now is None:

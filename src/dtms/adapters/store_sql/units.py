@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from dtms.adapters.store_sql import rows
-from dtms.adapters.store_sql.leases import LeaseDesk
+from dtms.adapters.store_sql.hashes import LAYOUTS
+from dtms.adapters.store_sql.leases import LeaseDesk, LeaseEvent
+from dtms.adapters.store_sql.permitted import require_permitted
+from dtms.adapters.store_sql.statements import Statement
 from dtms.adapters.store_sql.writer import Transaction
-from dtms.domain.errors import AlreadyStored, PermissionGone
-from dtms.domain.trade import State, Trade
-from dtms.ports.store import Authority, Permission, Unit
+from dtms.domain.errors import AlreadyStored, ChangedMeanwhile
+from dtms.domain.trade import State
+from dtms.ports.store import Authority, Free, Lease, Permission, Unit
 
 Row = dict[str, Any]
 
@@ -29,7 +32,12 @@ class Prepared:
     rails: Row | None
     keep: Sequence[Row]
     forget: Sequence[Row]
+    ownership: Sequence[Row]
+    managed: Sequence[Row]
+    plans: Sequence[Row]
     wall_ms: int
+    free: Free | None
+    release: Lease | None
     authority: Authority | None
     permission: Permission | None
 
@@ -50,24 +58,40 @@ def prepare(unit: Unit, now_ms: int, wall_ms: int = 0) -> Prepared:
         rails=None if unit.rails is None else rows.rails_row(unit.rails),
         keep=[rows.kept_row(kept) for kept in unit.keep],
         forget=[rows.kept_key(kind, key) for kind, key in unit.forget],
+        ownership=[rows.ownership_row(ownership) for ownership in unit.ownership],
+        managed=[rows.managed_row(managed) for managed in unit.managed],
+        plans=[rows.plan_row(plan) for plan in unit.plans],
         wall_ms=wall_ms,
+        free=unit.free,
+        release=unit.release,
         authority=unit.authority,
         permission=unit.permission,
     )
 
 
-def apply(tx: Transaction, unit: Prepared, desk: LeaseDesk) -> Sequence[int]:
-    """Write a unit and return the ids of its facts.
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The ids of a unit's facts, and what happened to the lease that it gave back."""
+
+    ids: Sequence[int]
+    events: tuple[LeaseEvent, ...] = ()
+
+
+def apply(tx: Transaction, unit: Prepared, desk: LeaseDesk) -> Applied:
+    """Write a unit.
 
     Raises:
-        PermissionGone: when what permitted it no longer holds.
+        PermissionGone: when what permitted it no longer holds; ``LeaseHeld`` when a lease that it needs to be free is
+            not, ``ChangedMeanwhile`` when what it changes is not what it follows on.
         AlreadyStored: when a trade that it creates is under defence already.
         StoreDamaged: when a row that decides on it is not what was written.
     """
     if unit.authority is not None:
-        _require_lease(tx, unit.authority, desk)
+        desk.require(tx, unit.authority)
+    if unit.free is not None:
+        desk.require_free(tx, unit.free)
     if unit.permission is not None:
-        _check(tx, unit.permission, desk)
+        require_permitted(tx, unit.permission, desk)
     if unit.create:
         _create(tx, unit.create)
     say = tx.say
@@ -76,37 +100,31 @@ def apply(tx: Transaction, unit: Prepared, desk: LeaseDesk) -> Sequence[int]:
     tx.put(say.add_evaluation, "evaluations", unit.evaluations)
     tx.put(say.put_controls, "controls", () if unit.controls is None else (unit.controls,))
     tx.put(say.put_rails, "rails", () if unit.rails is None else (unit.rails,))
+    _follow(tx, say.ownership, "ownership", unit.ownership)
+    tx.put(say.put_ownership, "ownership", unit.ownership)
+    tx.put(say.put_managed, "managed", unit.managed)
+    _follow(tx, say.plan, "plans", unit.plans)
+    tx.put(say.put_plan, "plans", unit.plans)
     tx.take(say.forget, "kept", unit.forget)
     if unit.keep:
         tx.take(say.forget, "kept", tx.rows(say.expired, {"now_ms": unit.wall_ms}))
         tx.put(say.put_kept, "kept", unit.keep)
-    return _add_facts(tx, unit.facts)
+    events = () if unit.release is None else desk.release(tx, unit.release).events
+    return Applied(_add_facts(tx, unit.facts), events)
 
 
-def _require_lease(tx: Transaction, under: Authority | Permission, desk: LeaseDesk) -> None:
-    if not desk.holds(tx, under.key, under.holder, under.token):
-        raise PermissionGone(f"lease {under.key} is not held with token {under.token}")
+def _follow(tx: Transaction, stored_row: Statement, table: str, changed: Sequence[Row]) -> None:
+    """See that each row follows on the one that is stored, or is the first where its version is 0.
 
-
-def _check(tx: Transaction, permission: Permission, desk: LeaseDesk) -> None:
-    _require_lease(tx, permission, desk)
-    if not permission.despite_halt:
-        controls = tx.row(tx.say.controls, {})
-        if controls is not None and rows.controls_of(controls).halted:
-            raise PermissionGone("trading is halted")
-    stored = tx.row(tx.say.trade, {"ticket": permission.ticket})
-    if stored is None:
-        raise PermissionGone(f"trade {permission.ticket} is not registered")
-    _require_permitted(rows.trade_of(stored), permission)
-
-
-def _require_permitted(trade: Trade, permission: Permission) -> None:
-    if trade.disabled:
-        raise PermissionGone(f"trade {trade.ticket} is disabled")
-    if trade.state not in permission.states:
-        raise PermissionGone(f"trade {trade.ticket} is {trade.state}")
-    if permission.owners is not None and trade.owner not in permission.owners:
-        raise PermissionGone(f"trade {trade.ticket} belongs to {trade.owner.value or 'nobody'}")
+    Raises:
+        ChangedMeanwhile: when another was written since the one that it follows on was read.
+    """
+    for row in changed:
+        stored = tx.row(stored_row, row)
+        found = None if stored is None else rows.checked(table, stored)["version"]
+        if found != (row["version"] - 1 if row["version"] else None):
+            key = LAYOUTS[table].key_of(row)
+            raise ChangedMeanwhile(f"{table} {key} is at version {found}, and {row['version']} does not follow on it")
 
 
 def _create(tx: Transaction, create: Sequence[Row]) -> None:

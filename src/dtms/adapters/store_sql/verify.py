@@ -11,17 +11,24 @@ from pathlib import Path
 from typing import Any
 
 from dtms.adapters.store_sql.hashes import HASH, LAYOUTS, PREVIOUS, Layout
-from dtms.adapters.store_sql.rows import ACTED_ON, ENDED
+from dtms.adapters.store_sql.rows import ACTED_ON, CLOSABLE, ENDED
 from dtms.adapters.store_sql.sqlite import SqliteDatabase
 from dtms.domain.errors import StoreDamaged
 
 Found = tuple[str, str]
 """A damaged row: its table and its key."""
 
-VITAL = {
-    table: f"state NOT IN ({', '.join(repr(state) for state in sorted(ENDED[table]))})" if table in ENDED else "1"
-    for table in ACTED_ON
-}
+
+def _vital(table: str) -> str:
+    if table in CLOSABLE:
+        return "closed_ms IS NULL"
+    if table not in ENDED:
+        return "1"
+    column, ended = ENDED[table]
+    return f"{column} NOT IN ({', '.join(repr(state) for state in sorted(ended))})"
+
+
+VITAL = {table: _vital(table) for table in ACTED_ON}
 """Where the rows are that are acted on; a state of no known word is among them."""
 
 CHAINED = ("facts", "archived_facts")
@@ -62,11 +69,23 @@ INDEXED = {*ACTED_ON, "counters"}
 
 def _require_columns(database: SqliteDatabase, connection: Any) -> None:
     """See that the schema itself was not changed: a column by another name would be missed in silence."""
+    missing_yet = _not_yet(connection)
     for table, layout in LAYOUTS.items():
+        if table in missing_yet:
+            continue
         has = {column[1] for column in connection.execute(f"PRAGMA table_info({table})")}
         missing = {*layout.kinds, HASH, *([layout.text] if layout.text else [])} - has
         if missing:
             raise database.unsound(f"{table} has no {', '.join(sorted(missing))}")
+
+
+SINCE_0003 = frozenset({"ownership", "managed", "plans"})
+
+
+def _not_yet(connection: Any) -> frozenset[str]:
+    """Name the tables that a file of an earlier revision does not have yet."""
+    revision = connection.execute("SELECT version_num FROM dtms_revision").fetchall()
+    return SINCE_0003 if revision == [("0002",)] else frozenset()
 
 
 def _is_hashed(connection: Any) -> bool:
@@ -85,7 +104,9 @@ def verify_vital(connection: Any) -> None:
     Raises:
         StoreDamaged: naming the rows that are not what was written.
     """
-    found = [row for table, where in VITAL.items() for row in damaged(connection, table, where)]
+    not_yet = _not_yet(connection)
+    vital = {table: where for table, where in VITAL.items() if table not in not_yet}
+    found = [row for table, where in vital.items() for row in damaged(connection, table, where)]
     if found:
         raise StoreDamaged(tuple(found))
 
@@ -129,6 +150,8 @@ class Scrubbed:
 def verify_slice(connection: Any, place: Place | None, limit: int) -> Scrubbed:
     """Verify the next ``limit`` rows of a pass; a pass begins without a place."""
     at = place or Place(table=_ORDER[0])
+    if at.table in _not_yet(connection):
+        return Scrubbed(rows=0, damages=(), next=_first_of_next(at.table))
     layout = LAYOUTS[at.table]
     rows = list(_rows(connection, *_slice_query(at, layout, limit)))
     broken = list(_broken(at.table, rows) if at.table in CHAINED else _damaged_of(at.table, rows))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dtms.adapters.store_sql.migrate import require_current
-from dtms.adapters.store_sql.sqlite import BEGIN, UNIT_ERRORS, DriverError, SqliteDatabase, is_busy
+from dtms.adapters.store_sql.sqlite import UNIT_ERRORS, DriverError, SqliteDatabase, begin, is_busy, make_relaxed
 from dtms.adapters.store_sql.statements import Statement, Statements, compile_statements
 from dtms.adapters.store_sql.trust import Trust
 from dtms.domain.errors import AlreadyStored, InvariantBroken, PermissionGone, StoreFailed
@@ -106,7 +106,10 @@ class Outcome:
 
 
 class Committer:
-    """Apply works to the database; used by one thread at a time."""
+    """Apply works to the database; used by one thread at a time.
+
+    A ``relaxed`` one commits without waiting for the disk: for leases, which end with the machine.
+    """
 
     def __init__(
         self,
@@ -114,10 +117,13 @@ class Committer:
         trust: Trust | None = None,
         after_commit: Hear | None = None,
         witness: Witness | None = None,
+        *,
+        relaxed: bool = False,
     ) -> None:
         self._database = database
         self._trust = trust or Trust(database.path)
         self._after_commit = after_commit
+        self._relaxed = relaxed
         self._say = compile_statements(database.engine.dialect.name)
         self._connection: Any = None
         self._open: Transaction | None = None
@@ -128,15 +134,15 @@ class Committer:
         """Apply works in one transaction, together with those that ``late`` adds once the write lock is held."""
         batch = list(works)
         try:
-            self._trust.require_writable()
+            self._require_trust()
             tx = self._ready()
             tx.written.clear()
-            tx.cursor.execute(BEGIN)
+            begin(tx.cursor)
             batch.extend(late())
             outcomes = self._run(tx, batch)
             number = tx.count_up(CHANGES, 1).start if tx.written else 0
             tx.cursor.execute("COMMIT")
-            self._trust.require_logged()
+            self._require_committed()
         except (DriverError, UnicodeDecodeError) as error:
             self._recover(error)
             return failed(StoreFailed(f"the store could not write: {error}"), len(batch))
@@ -145,6 +151,19 @@ class Committer:
             return failed(error, len(batch))
         self._committed(number, tx.written)
         return outcomes
+
+    def _require_trust(self) -> None:
+        # The log is watched by the strict one alone, without whose commits no lease lets anybody act.
+        if self._relaxed:
+            self._trust.require()
+        else:
+            self._trust.require_writable()
+
+    def _require_committed(self) -> None:
+        if self._relaxed:
+            self._trust.require()
+        else:
+            self._trust.require_logged()
 
     def _committed(self, number: int, written: Sequence[Written]) -> None:
         self.commits += 1
@@ -166,6 +185,10 @@ class Committer:
             with self._database.named():
                 require_current(self._database.engine)
                 self._connection = self._database.engine.raw_connection()
+                if self._database.path is not None:
+                    self._connection.execute("PRAGMA busy_timeout = 0")  # ``begin`` waits, and fairly
+                if self._relaxed:
+                    make_relaxed(self._connection)
                 self._open = Transaction(self._connection.cursor(), self._say)
         return self._open
 
@@ -192,7 +215,7 @@ class Committer:
         del tx.written[before:]
         if whole:
             execute("ROLLBACK")
-            execute(BEGIN)
+            begin(tx.cursor)
         else:
             execute("ROLLBACK TO work")
             execute("RELEASE work")
