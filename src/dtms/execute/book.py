@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 
 from dtms.decide.trade_state import Outlook
 from dtms.domain.actions import Intent
-from dtms.domain.market import Instrument, Side, Tick
+from dtms.domain.market import Instrument, Side, Tick, Timeframe
 from dtms.domain.position import Position
 from dtms.domain.trade import Retry, Trade
 from dtms.market.bars import BarBook
+from dtms.market.levels import LevelsBook
 from dtms.market.view import MarketView
 
 
@@ -63,6 +64,9 @@ class SymbolWatch:
     """Of the present view, per side."""
     stale: str | None = None
     stale_checks: int = 0
+    wanted: set[Timeframe] = field(default_factory=set)
+    """Timeframes that somebody needs beside M5 and M15; they are fetched along."""
+    levels: LevelsBook = field(default_factory=LevelsBook)
     watches: dict[int, Watch] = field(default_factory=dict)
     band_low: dict[Side, float] = field(default_factory=dict)
     """The highest ``guard_low`` of each side's trades: nothing is triggered while the price is above it."""

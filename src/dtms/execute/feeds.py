@@ -12,6 +12,7 @@ from dtms.domain.market import Side, Tick, Timeframe
 from dtms.execute.book import Book, SymbolWatch
 from dtms.execute.journal import Journal
 from dtms.market.bars import BarBook
+from dtms.market.levels import Readings
 from dtms.market.view import MarketView, ViewCache, evaluate
 from dtms.ports.broker import BarRequest, Broker
 from dtms.ports.clock import Clock
@@ -121,7 +122,8 @@ class Feeds:
     async def bars(self, symbols: Sequence[SymbolWatch], settings: Settings) -> list[Fresh]:
         """Fetch the bars that closed since, and read the views that they change."""
         now = self._clock.market_ms()
-        wanted = [(s, BarRequest(symbol=s.name, timeframe=tf, count=n)) for s in symbols for tf, n in s.bars.needs(now)]
+        needs = [(s, tf, count) for s in symbols for tf, count in s.bars.needs(now, sorted(s.wanted))]
+        wanted = [(s, BarRequest(symbol=s.name, timeframe=tf, count=count)) for s, tf, count in needs]
         if wanted:
             answers = await self._broker.bars([request for _, request in wanted])
             for (symbol, _), bars in zip(wanted, answers, strict=True):
@@ -133,6 +135,10 @@ class Feeds:
         fresh = [f for symbol in touched.values() if (f := self.read(symbol, settings))]
         await self._keep(fresh)
         return fresh
+
+    def levels(self, symbol: SymbolWatch, timeframes: Iterable[Timeframe], settings: Settings) -> Readings:
+        """Return the levels of each timeframe whose bars are many and new enough, read once per closed bar."""
+        return symbol.levels.fresh(symbol.bars, timeframes, self._clock.market_ms(), settings)
 
     async def _flow(self, symbol: SymbolWatch, now: int) -> None:
         span = symbol.bars.needs_flow(now)
