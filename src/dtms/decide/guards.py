@@ -8,13 +8,12 @@ is ``RailState``, a value that is stored and survives restarts.
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 from dtms.domain.calendar import Release
 from dtms.domain.market import Tick
 from dtms.domain.symbols import currencies
-from dtms.domain.trade import Trade
 from dtms.settings import RailSettings
 
 HOUR_MS = 3_600_000
@@ -42,11 +41,18 @@ class RailState:
         return cls(**{name: stored[name] for name in cls.__slots__ if name in stored})
 
 
+class Traded(Protocol):
+    """What risk would be added to: a trade, or a position that is to be opened."""
+
+    @property
+    def symbol(self) -> str: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardInput:
-    """What the guards see when an action would add risk to one trade."""
+    """What the guards see when an action would add risk."""
 
-    trade: Trade
+    trade: Traded
     tick: Tick
     now_ms: int
     median_spread: float | None
