@@ -142,6 +142,7 @@ class Carrier:
         self._program = program
         self.settings = settings
         self._numbers: list[int] = []
+        self._made: set[int] = set()
         self.requests = 0
         """Requests sent since the caller last took the count."""
 
@@ -150,6 +151,10 @@ class Carrier:
         if not self._numbers:
             self._numbers = list(await self._store.next_intent_numbers(NUMBERS_AT_ONCE))
         return self._numbers.pop(0)
+
+    def made(self, number: int) -> bool:
+        """Answer whether the intent of this number was made here: its times are readings of this process's clock."""
+        return number in self._made
 
     async def carry(self, task: Task) -> Outcome:
         """Carry one action out and commit what it came to.
@@ -240,6 +245,7 @@ class Carrier:
             plan=task.plan,
             strategy_type=task.strategy_type,
         )
+        self._made.add(intent.number)
         task.note(intent)  # before the commit: one that is cut off may be in the store
         unit = replace(task.begin, intents=(*task.begin.intents, intent), permission=_permission(task, held.lease))
         try:
@@ -288,8 +294,8 @@ def _require_authority(task: Task, standing: Standing) -> None:
     Raises:
         Unsent: with the rule; the commit of the intent judges again.
     """
-    if task.ticket is None:
-        return
+    if task.ticket is None or (task.asker is Asker.DTMS and standing.state is None):
+        return  # what is left of the family of a trade that has ended is nobody else's
     moving = task.serves.to_state if task.serves is not None else None
     denied = refuse(task.asker, standing.owner, standing.state, breakeven=standing.breakeven, to_state=moving)
     if denied is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from dtms.decide.capabilities import NOTHING_LEARNED, Learned, closes_in_order, learn, told_of
 from dtms.decide.defence import by_age
 from dtms.decide.guards import RailState
+from dtms.domain.account import MarginMode
 from dtms.domain.actions import Action, Ending, MoveStop
 from dtms.domain.calendar import Release
 from dtms.domain.facts import Fact, FactKind
@@ -14,6 +15,7 @@ from dtms.domain.trade import Machine, Mode, Trade
 from dtms.execute.book import Watch
 from dtms.execute.executor import Executor
 from dtms.execute.journal import Journal
+from dtms.execute.leases import Leases
 from dtms.ports.broker import Broker
 from dtms.ports.clock import Clock
 from dtms.ports.sources import Sources
@@ -34,8 +36,10 @@ class Desk:
     rails: RailState
     sources: Sources
     mode: Mode
+    leases: Leases
     account: tuple[int, str] = (0, "")
     """Login and server of the connected account."""
+    margin_mode: MarginMode = MarginMode.HEDGING
     halted: bool = False
     learned: Learned = NOTHING_LEARNED
     """What refusals taught of the account and its symbols."""

@@ -8,6 +8,7 @@ from dtms.domain.facts import FactKind, Json
 from dtms.domain.trade import Mode, Trade
 from dtms.execute.authority import EngineLease, Fenced
 from dtms.execute.book import Book
+from dtms.execute.carrying import Carrier
 from dtms.execute.chores import Chore, Chores
 from dtms.execute.cycle import Cycle
 from dtms.execute.desk import Desk
@@ -16,6 +17,7 @@ from dtms.execute.executor import Executor
 from dtms.execute.feeds import Feeds
 from dtms.execute.isolation import Isolation
 from dtms.execute.journal import Journal
+from dtms.execute.leases import PATIENCE_S, Leases
 from dtms.execute.lifecycle import EngineOptions, Lifecycle
 from dtms.execute.monitor import Monitor
 from dtms.execute.moves import Moves
@@ -58,13 +60,20 @@ class Engine:
         sources = options.sources or OnlyReleases(options.releases)
         lease = EngineLease(store, broker, clock, options.holder)
         kept: Store = Fenced(store, lease)
+        leases = Leases(
+            store=kept, broker=broker, clock=clock, holder=options.holder, draw=options.draw, wait_s=PATIENCE_S
+        )
+        carrier = Carrier(
+            broker=broker, store=kept, clock=clock, leases=leases, program=lease, settings=settings.intents
+        )
         desk = Desk(
             broker=broker,
             store=kept,
             clock=clock,
             executor=Executor(
-                broker=broker, store=kept, clock=clock, lease=lease, journal=journal, settings=settings.intents
+                broker=broker, store=kept, clock=clock, carrier=carrier, journal=journal, mode=options.mode
             ),
+            leases=leases,
             journal=journal,
             settings=settings,
             rails=RailState(),

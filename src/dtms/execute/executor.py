@@ -1,14 +1,9 @@
-"""The only caller of the broker's trade functions: one committed intent per request, one ticket at a time.
+"""DTMS's requests to the broker: what is special about a trade's, around the one way in ``execute.carrying``.
 
-```
-permission and intent committed → sent → answer classed → read back → outcome, trade and facts committed
-```
-
-What is not known stays UNKNOWN: nothing here sends a request twice. An intent is known to its watch from before its
-commit until its outcome is committed, so whatever ends the work in between (a failed store, a cancelled request) leaves
-it among the open ones, where it is looked for. Beside an open request that changes exposure no other one is sent; nor
-is one like a request that was lately found not executed, for ``quarantine_s`` after that was sent: a terminal may
-still carry it out later than any terminal should.
+An intent is known to its watch from before its commit until its outcome is committed, so whatever ends the work in
+between (a failed store, a cancelled request) leaves it among the open ones, where it is looked for. Beside an open
+request that changes exposure no other one is sent, whoever's it is; nor is one like a request that was lately found not
+executed, for ``quarantine_s`` after that was sent: a terminal may still carry it out later than any terminal should.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,32 +11,26 @@ from dataclasses import dataclass, replace
 
 from dtms.decide import settle
 from dtms.decide.recovery import is_fully_told
+from dtms.domain.account import MarginMode
 from dtms.domain.actions import Action, ClosePosition, Ending, Intent, IntentState, Outcome, Serves
-from dtms.domain.errors import BrokerUnavailable, PermissionGone
 from dtms.domain.facts import Fact
 from dtms.domain.market import Instrument, Tick
+from dtms.domain.owners import Asker, lease_key
+from dtms.domain.position import Position
 from dtms.domain.snapshot import Snapshot
-from dtms.domain.trade import Owner, Trade
-from dtms.execute.answers import POSITION_CLOSED, outcome_of
-from dtms.execute.authority import ENGINE, EngineLease
+from dtms.domain.trade import Mode, Trade
+from dtms.execute.answers import POSITION_CLOSED
 from dtms.execute.book import Watch
+from dtms.execute.carrying import Carrier, Done, Task, Unsent
 from dtms.execute.journal import Journal
 from dtms.execute.shown import identifier_of, is_shown, settled
-from dtms.ports.broker import Broker, SendResult
+from dtms.ports.broker import Broker
 from dtms.ports.clock import Clock
-from dtms.ports.store import Lease, Permission, Store, Unit
+from dtms.ports.store import Store, Unit
 from dtms.settings import IntentSettings
-
-NUMBERS_AT_ONCE = 64
-FENCE_REFUSALS = frozenset({"GATEWAY_FENCED", "GATEWAY_OTHER_INSTANCE"})
-"""After these the token has to be announced anew."""
 
 After = Callable[[Trade, Outcome], tuple[Trade, Sequence[Fact]]]
 """What follows from a done action, committed with it: the trade after the transition, and the facts that tell it."""
-
-
-class Unsent(Exception):
-    """Why a request may not be sent now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,40 +42,58 @@ class Order:
     serves: Serves | None
     tick: Tick
     instrument: Instrument
+    margin_mode: MarginMode
     after: After | None = None
     despite_halt: bool = False
     correlation_id: str | None = None
     strange: frozenset[int] = frozenset()
     """Numbers of intents whose positions the broker lists, and the family does not know."""
+    beside: tuple[Position, ...] = ()
+    """The family as sizing saw it, where its lots decide how much the action adds."""
+
+
+@dataclass(slots=True)
+class _Course:
+    """What one order came to, to be believed once it is committed."""
+
+    order: Order
+    trade: Trade | None = None
+    facts: Sequence[Fact] = ()
 
 
 class Executor:
-    """Carries actions out under the engine's lease."""
+    """Carries actions out for watched trades; ``mode`` is the configured one."""
 
     def __init__(
-        self,
-        *,
-        broker: Broker,
-        store: Store,
-        clock: Clock,
-        lease: EngineLease,
-        journal: Journal,
-        settings: IntentSettings,
+        self, *, broker: Broker, store: Store, clock: Clock, carrier: Carrier, journal: Journal, mode: Mode
     ) -> None:
         self._broker = broker
         self._store = store
         self._clock = clock
-        self._lease = lease
+        self._carrier = carrier
         self._journal = journal
-        self.settings = settings
-        self._numbers: list[int] = []
-        self.requests = 0
-        """Requests sent since the caller last took the count."""
+        self._mode = mode
 
     @property
-    def token(self) -> int | None:
-        """The fencing token under which this process sends; None while it may not."""
-        return None if self._lease.lease is None else self._lease.lease.token
+    def settings(self) -> IntentSettings:
+        return self._carrier.settings
+
+    @settings.setter
+    def settings(self, settings: IntentSettings) -> None:
+        self._carrier.settings = settings
+
+    @property
+    def requests(self) -> int:
+        """Requests sent since the caller last took the count."""
+        return self._carrier.requests
+
+    @requests.setter
+    def requests(self, count: int) -> None:
+        self._carrier.requests = count
+
+    def is_ours(self, intent: Intent) -> bool:
+        """Answer whether this process made an intent, and so read the clock for it."""
+        return self._carrier.made(intent.number)
 
     async def run(self, order: Order) -> Outcome:
         """Carry one action out and believe what was committed of it.
@@ -97,23 +104,47 @@ class Executor:
             PermissionGone: when this process may write nothing any more.
             StoreFailed: when the intent or its outcome could not be kept; the intent stays known as open.
         """
-        try:
-            await self._require_sole(order)
-            fence = await self._lease.fence()
-            intent = await self._commit_intent(order)
-        except (Unsent, BrokerUnavailable) as error:
-            return Outcome(ending=Ending.FAILED, reason=str(error), wait=True)
-        except PermissionGone as error:
-            if not await self._lease.renew():
-                raise
-            return Outcome(ending=Ending.FAILED, reason=str(error), wait=True)
-        self.requests += 1
-        result = await self._broker.send(order.action, number=intent.number, fence=fence, tick=order.tick)
-        if result.name in FENCE_REFUSALS:
-            self._lease.forget_fence()
-        sent = _answered(intent, result, self._clock.market_ms())
-        order.watch.open_intents[intent.number] = sent
-        return await self._confirm(order, sent, result)
+        course = _Course(order)
+        outcome = await self._carrier.carry(self._task(course))
+        if course.trade is not None:
+            order.watch.trade = course.trade
+            self._journal.tell(course.facts)
+        return outcome
+
+    def _task(self, course: _Course) -> Task:
+        order, watch = course.order, course.order.watch
+        trade = watch.trade
+
+        def note(intent: Intent) -> None:
+            if intent.state.is_open:
+                watch.open_intents[intent.number] = intent
+            else:
+                watch.open_intents.pop(intent.number, None)
+
+        def forget(intent: Intent) -> None:
+            watch.open_intents.pop(intent.number, None)
+
+        return Task(
+            asker=Asker.DTMS,
+            ticket=trade.ticket,
+            key=lease_key(trade.ticket, trade.symbol, order.margin_mode),
+            action=order.action,
+            tick=order.tick,
+            instrument=order.instrument,
+            is_shown=lambda intent, seen: is_shown(watch.trade, intent, seen, order.instrument, self._broker.number_in),
+            conclude=lambda done: self._conclude(course, done),
+            begin=Unit(trades=(trade,)),
+            ready=lambda: self._require_sole(order),
+            note=note,
+            forget=forget,
+            is_told=lambda intent: self._is_told(order, intent),
+            beside=order.beside,
+            states=frozenset({trade.machine.state}),
+            serves=order.serves,
+            despite_halt=order.despite_halt,
+            mode=self._mode,
+            correlation_id=order.correlation_id,
+        )
 
     # --- before --------------------------------------------------------------------------------------------------
 
@@ -128,9 +159,11 @@ class Executor:
             return
         stored = [i for i in await self._store.intents(ticket=watch.ticket) if i.action.kind.changes_exposure]
         for intent in stored:
-            if intent.state.is_open:
+            if intent.state.is_open and intent.asker is Asker.DTMS:
                 watch.open_intents.setdefault(intent.number, intent)
-        if unresolved := next((i for i in watch.open_intents.values() if i.action.kind.changes_exposure), None):
+        others = [i for i in stored if i.state.is_open and i.asker is not Asker.DTMS]
+        known = [i for i in watch.open_intents.values() if i.action.kind.changes_exposure]
+        if unresolved := next(iter((*known, *others)), None):
             told = f"{unresolved.action.kind.value} (intent {unresolved.number})"
             raise Unsent(f"nobody can say yet whether {told} was executed")
         for intent in stored:
@@ -144,86 +177,7 @@ class Executor:
         age_ms = self._clock.market_ms() - (intent.sent_ms or intent.created_ms)
         return 0 <= age_ms < self.settings.quarantine_s * 1000
 
-    async def _commit_intent(self, order: Order) -> Intent:
-        lease, watch = self._lease.lease, order.watch
-        if lease is None:
-            raise PermissionGone("the engine's lease is not held")
-        intent = Intent(
-            number=await self._next_number(),
-            ticket=watch.ticket,
-            action=order.action,
-            serves=order.serves,
-            state=IntentState.SENDING,
-            token=lease.token,
-            created_ms=self._clock.market_ms(),
-            correlation_id=order.correlation_id,
-        )
-        watch.open_intents[intent.number] = intent  # before the commit: one that is cut off may be in the store
-        try:
-            await self._store.commit(
-                Unit(trades=(watch.trade,), intents=(intent,), permission=_permission(order, lease))
-            )
-        except PermissionGone:
-            watch.open_intents.pop(intent.number)
-            raise
-        return intent
-
-    async def _next_number(self) -> int:
-        if not self._numbers:
-            self._numbers = list(await self._store.next_intent_numbers(NUMBERS_AT_ONCE))
-        return self._numbers.pop(0)
-
     # --- after ---------------------------------------------------------------------------------------------------
-
-    async def _confirm(self, order: Order, intent: Intent, result: SendResult) -> Outcome:
-        """Read back what the broker says it did; what does not show up stays unknown."""
-        watch, outcome = order.watch, outcome_of(result, order.action)
-        snapshot: Snapshot | None = None
-        if outcome.ending is Ending.DONE:
-            snapshot = await self._read_back(order, intent)
-            if snapshot is None:
-                told = "accepted, but not to be seen at the broker yet"
-                outcome = replace(outcome, ending=Ending.UNKNOWN, reason=told)
-        trade, facts = self._concluded(order, intent, outcome, snapshot)
-        intent = _concluded(intent, outcome, self._clock.market_ms())
-        await self._store.commit(Unit(trades=(trade,), intents=(intent,), facts=facts))
-        watch.trade = trade
-        if intent.state.is_open:
-            watch.open_intents[intent.number] = intent
-        else:
-            watch.open_intents.pop(intent.number, None)
-        self._journal.tell(facts)
-        return replace(outcome, intent=intent.number)
-
-    def _concluded(
-        self, order: Order, intent: Intent, outcome: Outcome, snapshot: Snapshot | None
-    ) -> tuple[Trade, list[Fact]]:
-        """Return the trade after what happened, and what is told of it."""
-        trade, kind = order.watch.trade, order.action.kind
-        if outcome.ending is Ending.UNKNOWN and kind.changes_exposure:
-            trade = replace(trade, reduce_only=True)
-        if snapshot is not None:
-            trade = settled(trade, intent, snapshot, self._broker.number_in)
-            trade = settle.acted(trade, kind, self._clock.market_ms())
-        facts: list[Fact] = [self._journal.action(trade, intent, outcome)]
-        if snapshot is not None and order.after is not None:
-            trade, more = order.after(trade, outcome)
-            facts += more
-        return trade, facts
-
-    async def _read_back(self, order: Order, intent: Intent) -> Snapshot | None:
-        """Look until what was done is to be seen; None when it is not."""
-        for attempt in range(self.settings.read_back_tries):
-            if attempt:
-                await self._clock.sleep_machine(self.settings.read_back_wait_s)
-            try:
-                snapshot = await self._broker.snapshot([order.watch.trade.symbol])
-                shown = is_shown(order.watch.trade, intent, snapshot, order.instrument, self._broker.number_in)
-                if shown and await self._is_told(order, intent):
-                    return snapshot
-            except BrokerUnavailable:
-                continue
-        return None
 
     async def _is_told(self, order: Order, intent: Intent) -> bool:
         """A position that is said to be closed already must have the deals that closed it."""
@@ -232,43 +186,23 @@ class Executor:
         identifier = identifier_of(order.watch.trade, order.action.position)
         return is_fully_told(await self._broker.deals(position=identifier))
 
+    def _conclude(self, course: _Course, done: Done) -> Unit:
+        """Work out the trade after what happened, and what is told of it."""
+        trade, facts = self._concluded(course.order, done.intent, done.outcome, done.seen)
+        course.trade, course.facts = trade, facts
+        return Unit(trades=(trade,), facts=facts)
 
-def _permission(order: Order, lease: Lease) -> Permission:
-    trade = order.watch.trade
-    return Permission(
-        key=ENGINE,
-        holder=lease.holder,
-        token=lease.token,
-        ticket=trade.ticket,
-        states=frozenset({trade.machine.state}),
-        despite_halt=order.despite_halt,
-        owners=None if trade.alongside else frozenset({Owner.DTMS}),
-    )
-
-
-_STATE_OF = {
-    Ending.DONE: IntentState.CONFIRMED,
-    Ending.NOT_POSSIBLE: IntentState.REFUSED,
-    Ending.FAILED: IntentState.REFUSED,
-    Ending.UNKNOWN: IntentState.UNKNOWN,
-}
-
-
-def _answered(intent: Intent, result: SendResult, now_ms: int) -> Intent:
-    """Return the intent with what the broker answered; its outcome is not concluded yet."""
-    return replace(
-        intent,
-        sent_ms=now_ms,
-        retcode=result.retcode,
-        message=result.message,
-        order=result.order,
-        deal=result.deal,
-        filled=result.volume,
-        price=result.price,
-    )
-
-
-def _concluded(intent: Intent, outcome: Outcome, now_ms: int) -> Intent:
-    state = _STATE_OF[outcome.ending]
-    resolved_ms = None if state.is_open else now_ms
-    return replace(intent, state=state, resolved_ms=resolved_ms, message=outcome.reason or intent.message)
+    def _concluded(
+        self, order: Order, intent: Intent, outcome: Outcome, seen: Snapshot | None
+    ) -> tuple[Trade, list[Fact]]:
+        trade, kind = order.watch.trade, order.action.kind
+        if outcome.ending is Ending.UNKNOWN and kind.changes_exposure:
+            trade = replace(trade, reduce_only=True)
+        if seen is not None:
+            trade = settled(trade, intent, seen, self._broker.number_in)
+            trade = settle.acted(trade, kind, self._clock.market_ms())
+        facts: list[Fact] = [self._journal.action(trade, intent, outcome)]
+        if seen is not None and order.after is not None:
+            trade, more = order.after(trade, outcome)
+            facts += more
+        return trade, facts

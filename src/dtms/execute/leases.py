@@ -25,6 +25,8 @@ LEASE_S = 15.0
 RENEW_S = 5.0
 WAIT_S = 5.0
 """How long somebody waits for a lease that another has."""
+PATIENCE_S = 0.3
+"""How long a loop waits that has other trades to look at: it comes back."""
 PAUSE_S = (0.01, 0.05)
 """The shortest and the longest pause between two tries; which it is, is drawn."""
 
@@ -52,12 +54,22 @@ class _Line:
 class Leases:
     """Grants leases to what acts in this process; ``draw`` answers a number in [0, 1)."""
 
-    def __init__(self, *, store: Store, broker: Broker, clock: Clock, holder: str, draw: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        broker: Broker,
+        clock: Clock,
+        holder: str,
+        draw: Callable[[], float],
+        wait_s: float = WAIT_S,
+    ) -> None:
         self._store = store
         self._broker = broker
         self._clock = clock
         self.holder = holder
         self._draw = draw
+        self._wait_s = wait_s
         self._lines: dict[str, _Line] = {}
 
     @asynccontextmanager
@@ -88,13 +100,13 @@ class Leases:
         """
         return await self._broker.announce(held.lease.key, held.lease.token)
 
-    async def when_free(self, work: Callable[[], Awaitable[T]]) -> T:
+    async def when_free(self, work: Callable[[], Awaitable[T]], wait_s: float | None = None) -> T:
         """Do what changes the store alone, as soon as nobody else has the leases that it needs.
 
         Raises:
             LeaseHeld: when another had one for as long as one may wait.
         """
-        until_s = self._clock.machine_s() + WAIT_S
+        until_s = self._clock.machine_s() + (self._wait_s if wait_s is None else wait_s)
         while True:
             try:
                 return await work()
@@ -132,7 +144,7 @@ class Leases:
         line.wanting += 1
         try:
             try:
-                async with asyncio.timeout(WAIT_S if line.lock.locked() else None):
+                async with asyncio.timeout(self._wait_s if line.lock.locked() else None):
                     await line.lock.acquire()
             except TimeoutError:
                 raise LeaseHeld(key, self.holder) from None

@@ -17,7 +17,7 @@ from typing import Protocol
 import structlog
 
 from dtms.decide.guards import HOUR_MS, RailState
-from dtms.domain.account import Account
+from dtms.domain.account import Account, MarginMode
 from dtms.domain.calendar import Release
 from dtms.domain.errors import (
     BrokerUnavailable,
@@ -52,6 +52,10 @@ def unchanged(settings: Settings) -> Settings:
     return settings
 
 
+def halfway() -> float:
+    return 0.5
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:
     """What the configuration says of a program's loop beside its settings."""
@@ -70,6 +74,8 @@ class EngineOptions:
     """What a person should know for as long as the engine runs."""
     patience: Callable[[Settings], Settings] = unchanged
     """Lengthens waits by what was found out about the broker."""
+    draw: Callable[[], float] = halfway
+    """Answers a number in [0, 1): where between the shortest and the longest a pause lies."""
 
 
 class Ground(Protocol):
@@ -83,6 +89,7 @@ class Ground(Protocol):
     rails: RailState
     mode: Mode
     account: tuple[int, str]
+    margin_mode: MarginMode
     halted: bool
 
 
@@ -288,6 +295,7 @@ class Lifecycle:
             await self._options.before_connect()
         account = await self._broker.connect()
         self.account, self._desk.account = account, (account.login, account.server)
+        self._desk.margin_mode = account.margin_mode
         self.pending = self.pending or self._desk.settings  # what is known of this broker may ask for longer waits
 
     async def _recover(self) -> None:

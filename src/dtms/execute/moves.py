@@ -250,7 +250,8 @@ def _keeping_away(instrument: Instrument, distance: float) -> Instrument:
 
 def _farther(tick: Tick, actions: Sequence[Action]) -> float:
     """Return how far a stop has to be, after those of these actions were too near."""
-    tried = [abs(tick.closing(a.side) - a.stop) for a in actions if isinstance(a, MoveStop | OpenPosition)]
+    stops = [(a.side, a.stop) for a in actions if isinstance(a, MoveStop | OpenPosition)]
+    tried = [abs(tick.closing(side) - stop) for side, stop in stops if stop is not None]
     return FARTHER * max(tried, default=0.0)
 
 

@@ -16,7 +16,7 @@ import structlog
 
 from dtms.decide import proof, settle
 from dtms.decide.proof import Executed, NotExecuted, NotYet, Question, Verdict
-from dtms.domain.actions import ActionKind, Ending, Intent, IntentState, OpenPosition, Outcome
+from dtms.domain.actions import Action, ActionKind, Ending, Intent, IntentState, OpenPosition, Outcome
 from dtms.domain.errors import BrokerUnavailable
 from dtms.domain.facts import Fact, FactKind, Json
 from dtms.domain.prices import ZERO
@@ -27,7 +27,7 @@ from dtms.execute.closing import Closing
 from dtms.execute.desk import Desk
 from dtms.execute.journal import describe
 from dtms.execute.retries import next_try_ms
-from dtms.execute.shown import identifier_of
+from dtms.execute.shown import identifier_of, position_of
 from dtms.ports.store import Unit
 
 log = structlog.get_logger(__name__)
@@ -100,7 +100,7 @@ class Resolving:
 
     async def _question(self, watch: Watch, intent: Intent, inquiry: Inquiry) -> Question:
         trade, action = watch.trade, intent.action
-        target = None if isinstance(action, OpenPosition) else identifier_of(trade, action.position)
+        target = _target(trade, action)
         of_ticket = await self._desk.store.intents(ticket=watch.ticket)
         return Question(
             intent=intent,
@@ -120,7 +120,7 @@ class Resolving:
 
         One that another process sent may still be under way, and its times come from another reading of the clock.
         """
-        if intent.token == self._desk.executor.token:
+        if self._desk.executor.is_ours(intent):
             return intent.sent_ms or inquiry.known_ms
         return inquiry.known_ms
 
@@ -286,6 +286,11 @@ class Resolving:
 
 def _ended(intent: Intent, state: IntentState, told: str, now_ms: int) -> Intent:
     return replace(intent, state=state, message=told, resolved_ms=now_ms)
+
+
+def _target(trade: Trade, action: Action) -> int | None:
+    position = position_of(action)
+    return None if position is None else identifier_of(trade, position)
 
 
 def _call_for(intent: Intent) -> str:

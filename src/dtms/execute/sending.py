@@ -4,13 +4,15 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from dtms.decide.defence import Plan, Sight, family_sight_positions
-from dtms.domain.actions import Action, Ending, Outcome, Serves
+from dtms.domain.actions import Action, Ending, OpenPosition, Outcome, Serves
 from dtms.domain.market import Instrument
+from dtms.domain.position import Position
 from dtms.domain.prices import ZERO, floor_lots
 from dtms.domain.snapshot import Snapshot
 from dtms.domain.trade import Trade
 from dtms.execute.answers import is_gone
 from dtms.execute.book import SymbolWatch, Watch
+from dtms.execute.carrying import NOT_LISTED, STOP_CHANGED, VOLUME_CHANGED
 from dtms.execute.desk import Desk
 from dtms.execute.executor import After, Order
 from dtms.execute.holding import Holding
@@ -91,6 +93,8 @@ class Sending:
                 serves=serving.serves,
                 tick=sight.tick,
                 instrument=sight.instrument,
+                margin_mode=sight.account.margin_mode,
+                beside=_beside(sight) if isinstance(action, OpenPosition) else (),
                 after=serving.after if last else None,
                 strange=sight.strange,
             )
@@ -107,8 +111,13 @@ class Sending:
         if outcome.ending is Ending.UNKNOWN:
             soon = self._desk.clock.market_ms() + LOOK_SOON_MS
             watch.next_fast_ms = min(watch.next_fast_ms, soon)
-        if is_gone(outcome, action):
+        if is_gone(outcome, action) or outcome.rule in (NOT_LISTED, STOP_CHANGED, VOLUME_CHANGED):
             watch.next_fast_ms = 0
         await self.holding.note(outcome, sight, symbol)
         if outcome.retcode is not None:
             await self._desk.learn(outcome.retcode, action)
+
+
+def _beside(sight: Sight) -> tuple[Position, ...]:
+    """Return the family: its lots say how much may be added."""
+    return (*sight.side_positions, *sight.hedges)
