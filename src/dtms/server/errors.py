@@ -13,6 +13,7 @@ from starlette.responses import Response
 from dtms.domain.errors import BrokerUnavailable, LeaseHeld, Misconfigured, PeerAway, PermissionGone, StoreFailed
 from dtms.domain.facts import Json
 from dtms.execute.service import Refused
+from dtms.execute.trading.service import TradingRefused
 from dtms.server.answers import ErrorCode, Problem, problem_answer
 from dtms.server.behind import Behind
 from dtms.server.correlation import correlation_id
@@ -54,7 +55,7 @@ def _of_http(error: HTTPException) -> Problem:
     return Problem(code, message, status=error.status_code)
 
 
-def problem_of_refusal(error: Refused) -> Problem:
+def problem_of_refusal(error: Refused | TradingRefused) -> Problem:
     return Problem(ErrorCode(error.code.value), error.message, error.details)
 
 
@@ -74,6 +75,7 @@ def _of_lease(error: LeaseHeld) -> Problem:
 _TRANSLATIONS: Final[Mapping[type[Exception], Callable[[Any], Problem]]] = {
     Problem: lambda error: error,
     Refused: problem_of_refusal,
+    TradingRefused: problem_of_refusal,
     RequestValidationError: lambda error: invalid(error.errors()),
     HTTPException: _of_http,
     StoreFailed: _of_store,

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Protocol
 
 from fastapi import Header
 from fastapi import Path as PathParam
 from starlette.responses import Response
 
+from dtms.domain.facts import Json
 from dtms.server.answers import ErrorCode, JsonAnswer, Problem
-from dtms.server.routes.system import HealthRoutes
 
 _FOLDER: Final = Path(__file__).parent.parent / "pages"
 _TYPES: Final = {".css": "text/css", ".js": "text/javascript"}
@@ -27,10 +27,16 @@ def read_pages() -> Mapping[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(_FOLDER.iterdir()) if path.is_file()}
 
 
+class Rooted(Protocol):
+    """What tells a program's name, version and status."""
+
+    def root(self) -> dict[str, Json]: ...
+
+
 class PageRoutes:
     """Serves from memory."""
 
-    def __init__(self, pages: Mapping[str, bytes], health: HealthRoutes) -> None:
+    def __init__(self, pages: Mapping[str, bytes], health: Rooted) -> None:
         self._pages = pages
         self._health = health
 
