@@ -286,6 +286,89 @@ def _require_row(key: str, figures: Mapping[str, float]) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExitSettings:
+    """Intelligent Exit's figures, by class of symbol where they differ; progress is the share of the way to the target.
+
+    Figures of breakeven, partial, trailing distance and session are frozen into a position when it is taken over; those
+    of the gates and of the VIX hold for all positions from now on.
+    """
+
+    auto_enable: bool = False
+    """Whether new positions are taken over without being asked for."""
+    check_s: float = 30.0
+    breakeven_progress: Mapping[str, float] = field(
+        default_factory=lambda: {"crypto": 0.3, "gold": 0.3, "fx": 0.3, "other": 0.3}
+    )
+    breakeven_progress_scalp: Mapping[str, float] = field(
+        default_factory=lambda: {"crypto": 0.25, "gold": 0.25, "fx": 0.25, "other": 0.25}
+    )
+    partial_progress: Mapping[str, float] = field(
+        default_factory=lambda: {"crypto": 0.6, "gold": 0.6, "fx": 0.6, "other": 0.6}
+    )
+    partial_progress_scalp: Mapping[str, float] = field(
+        default_factory=lambda: {"crypto": 0.4, "gold": 0.4, "fx": 0.4, "other": 0.4}
+    )
+    partial_share: float = 0.5
+    trailing_atr: Mapping[str, float] = field(
+        default_factory=lambda: {"crypto": 2.0, "gold": 1.5, "fx": 1.2, "other": 1.5}
+    )
+    session_crypto: Mapping[str, float] = field(
+        default_factory=lambda: {"asian": 1.0, "london": 1.0, "ny": 1.05, "overlap": 1.1}
+    )
+    session_gold: Mapping[str, float] = field(
+        default_factory=lambda: {"asian": 0.9, "london": 1.0, "ny": 1.1, "overlap": 1.2}
+    )
+    session_fx: Mapping[str, float] = field(
+        default_factory=lambda: {"asian": 0.87, "london": 1.0, "ny": 1.0, "overlap": 1.1}
+    )
+    session_other: Mapping[str, float] = field(
+        default_factory=lambda: {"asian": 0.9, "london": 1.0, "ny": 1.0, "overlap": 1.1}
+    )
+    min_change_r: float = 0.1
+    cooldown_s: float = 60.0
+    active_r: float = 0.2
+    """Profit in R from which a stop trails although breakeven was not reached."""
+    wide_atr: float = 2.0
+    """Trailing distance in ATR where it is wider, while ``wide_gates`` gates hold."""
+    wide_gates: int = 3
+    stretch_sigma: float = 2.0
+    node_atr: float = 0.2
+    vix_calm: float = 18.0
+    vix_points: float = 10.0
+    """So far above ``vix_calm`` distances are doubled, if ``vix_factor_max`` allows it."""
+    vix_factor_max: float = 2.0
+    squeeze_bars: int = 20
+    squeeze_sigma: float = 2.0
+    squeeze_atr: float = 1.5
+    direction_ema: int = 50
+    direction_bars: int = 10
+    direction_slope_atr: float = 0.02
+    """An average that moves less than this (ATR of its timeframe per bar) has no direction to disagree with."""
+    stretch_ema: int = 200
+    node_hours: float = 24.0
+    node_bin_atr: float = 0.1
+    node_factor: float = 1.5
+    """A volume node has at least so many times the mean volume at a price."""
+
+    def __post_init__(self) -> None:
+        for late, early in (
+            (self.partial_progress, self.breakeven_progress),
+            (self.partial_progress_scalp, self.breakeven_progress_scalp),
+        ):
+            for name, progress in early.items():
+                _require(progress <= late[name], f"exits: breakeven of {name} must not come later than its partial")
+        _require(0 < self.partial_share < 1, "exits.partial_share must lie between 0 and 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatcherSettings:
+    """Which positions of others the position watcher hands to a manager."""
+
+    magics: tuple[int, ...] = ()
+    """Magic numbers of other programs whose positions are watched, besides 0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All that decisions depend on; reloadable as a whole."""
 
@@ -297,3 +380,5 @@ class Settings:
     intents: IntentSettings = field(default_factory=IntentSettings)
     audit: AuditSettings = field(default_factory=AuditSettings)
     universal: UniversalSettings = field(default_factory=UniversalSettings)
+    exits: ExitSettings = field(default_factory=ExitSettings)
+    watcher: WatcherSettings = field(default_factory=WatcherSettings)

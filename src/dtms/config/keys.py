@@ -52,7 +52,7 @@ REFUSED: Final[Mapping[str, str]] = {
 SECRETS: Final = frozenset({"terminal.secret", "mt5.password"})
 
 RELOADABLE_SECTIONS: Final = frozenset(
-    {"regime", "score", "protection", "cadence", "rails", "intents", "audit", "universal"}
+    {"regime", "score", "protection", "cadence", "rails", "intents", "audit", "universal", "exits", "watcher"}
 )
 RELOADABLE_KEYS: Final = frozenset({"log.level"})
 
@@ -108,6 +108,7 @@ RANGES: Final = (
     _range(r"rails\.(stop_outs_max|requests_per_day)", 1, 1_000_000),
     _range(r"rails\.(readds_max|requests_reserve)", 0, 1_000_000),
     _range(r"rails\.spread_factor", 1, 1_000),
+    _range(r"watcher\.magics", 0, 2**63 - 1),
     _range(r"intents\.(settle_s|escalate_s)", 1, _DAY_S),
     _range(r"intents\.quarantine_s", 0, _DAY_S),
     _range(r"audit\.(every_s|time_limit_s)", 1, _DAY_S),
@@ -131,6 +132,19 @@ RANGES: Final = (
     _range(r"universal\..*_atr", 0, 10),
     _range(r"universal\.(impulse_range|fallback_spreads)", 0.1, 1_000),
     _range(r"universal\.fallback_percent", 0.001, 10),
+    _range(r"exits\.check_s", 1, 3_600),
+    _range(r"exits\.(breakeven|partial)_progress.*", 0.01, 10),
+    _range(r"exits\.partial_share", 0.01, 0.99),
+    _range(r"exits\.session_.*", 0.5, 2),
+    _range(r"exits\.cooldown_s", 0, _DAY_S),
+    _range(r"exits\.wide_gates", 1, 4),
+    _range(r"exits\.vix_factor_max", 1, 10),
+    _range(r"exits\.vix_(calm|points)", 1, 100),
+    _range(r"exits\.(squeeze_bars|direction_ema|direction_bars|stretch_ema)", 2, 250),
+    _range(r"exits\.node_hours", 1, 48),
+    _range(r"exits\.node_(bin_atr|atr)", 0.01, 2),
+    _range(r"exits\.(min_change_r|active_r|direction_slope_atr)", 0, 10),
+    _range(r"exits\.(trailing_atr.*|wide_atr|stretch_sigma|squeeze_sigma|squeeze_atr|node_factor)", 0.1, 20),
     _range(r"score\.(opposite_share_(high|low).*|confluence_share|candle_body)", 0, 1),
     _range(r"score\.candle_weights.*", 0, 1),
     _range(r"score\.rsi_(low|high).*", 0, 100),

@@ -54,6 +54,8 @@ class Outbox:
         self._waiting: dict[int, Kept] = {}
         self._unlisted_ms: dict[str, int] = {}
         """Since when DTMS answers that the broker does not list a position."""
+        self.refused: dict[int, str] = {}
+        """What DTMS refused for good since this process began, and why: nobody need hand it over again."""
         self._soon = asyncio.Event()
         self._failures = 0
         self._is_loaded = False
@@ -133,6 +135,7 @@ class Outbox:
             return
         facts: tuple[Fact, ...] = ()
         if verdict.told:
+            self.refused[ticket] = verdict.told
             details: dict[str, Json] = {"ticket": ticket, "alert": verdict.alert}
             told = f"position {ticket} is not handed to DTMS: {verdict.told}"
             facts = (self._journal.fact(FactKind.HANDED, told, details=details),)
