@@ -42,6 +42,12 @@ class FactKind(StrEnum):
     AUDIT_VIOLATION = "audit_violation"
     HANDED = "handed"
     """Given, or not given, to the manager that it belongs to."""
+    MANAGED = "managed"
+    """Came into the hands of a manager beside DTMS."""
+    UNMANAGED = "unmanaged"
+    """Left the hands of a manager beside DTMS: closed, or taken out."""
+    PROPOSAL = "proposal"
+    """What a manager would have done, was it not for the mode."""
     STARTED = "started"
     STOPPED = "stopped"
 
