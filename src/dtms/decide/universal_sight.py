@@ -119,7 +119,7 @@ def why_not_there(look: Look, stop: float) -> str | None:
     if live is not None and (stop - live) * side.sign <= at.instrument.tick_size / 2:
         return f"{stop:.10g} would not improve the stop at {live:.10g}"
     gap = (look.price - stop) * side.sign
-    if gap < look.clearance:
+    if gap < look.clearance - at.instrument.tick_size * 1e-6:  # the last bits of a float are no distance
         return f"{stop:.10g} waits until the price is {look.clearance:.6g} beyond it, now {gap:.6g}"
     is_spike = is_spread_spike(at.tick, at.median_spread, look.settings.rails)
     if is_spike and gap <= look.clearance * 1.000001:
