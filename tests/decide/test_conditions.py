@@ -377,12 +377,16 @@ def test_bars_that_are_missing_too_few_or_too_old_leave_a_condition_unknown(name
 def test_a_break_of_structure_holds_for_some_bars_and_until_it_is_undone() -> None:
     hill = [10.0, 11, 12, 13, 12, 11, 10.5, 11, 12, 13.9]  # breaks the swing high of 13.5
     before = [10.0 + 0.1 * (n % 2) for n in range(20)]
-    bars = replace(bars_of([*before, *hill, 14.5]), high=np.array([*before, *hill, 14.5]) + 0.5)
+
+    def then(close: float) -> Bars:
+        closes = [*before, *hill, close]
+        return replace(bars_of(closes), high=np.array(closes) + 0.5)
+
+    bars = then(14.5)
     assert stands(leaf("bos_bull", age_bars_max=1), on(bars)).is_met
     assert not stands(leaf("bos_bull", age_bars_max=0), on(bars)).is_met
     assert stands(leaf("bos_bear", timeframe="M15"), on(bars)).state is Truth.FAILS
-    undone = bars_of([*before, *hill, 13.0])
-    told = stands(leaf("bos_bull"), on(undone))
+    told = stands(leaf("bos_bull"), on(then(13.0)))
     assert not told.is_met
     assert "undone since" in told.present
     assert BreakKind.BOS in told.present
