@@ -369,6 +369,34 @@ class WatcherSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlanSettings:
+    """When auto-execution plans are looked at, and when they are given up; percentages are of the entry."""
+
+    check_s: float = 15.0
+    near_percent: float = 0.1
+    """So near to an entry a plan is looked at with every quote."""
+    tolerance_percent: float = 0.05
+    """How near to its entry a plan executes that names neither a tolerance nor a condition on the price."""
+    expires_h: float = 24.0
+    expires_micro_scalp_h: float = 2.0
+    expires_range_scalp_h: float = 8.0
+    expires_max_h: float = 720.0
+    runaway_percent: Mapping[str, float] = field(
+        default_factory=lambda: {"crypto": 0.5, "gold": 0.3, "fx": 0.2, "other": 0.3}
+    )
+    runaway_atr: float = 1.0
+    """A price has run away when it is beyond the entry by its percentage, and by so many ATR(14, M15)."""
+    stale_h: float = 24.0
+    stale_percent: float = 0.3
+    """A plan older than ``stale_h`` is given up when the price is further away than this."""
+    risk_percent_max: float = 2.0
+    """The largest share of the equity that one plan may risk."""
+    levels_max: int = 10
+    plans_max: int = 1_000
+    """How many plans may wait at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All that decisions depend on; reloadable as a whole."""
 
@@ -382,3 +410,4 @@ class Settings:
     universal: UniversalSettings = field(default_factory=UniversalSettings)
     exits: ExitSettings = field(default_factory=ExitSettings)
     watcher: WatcherSettings = field(default_factory=WatcherSettings)
+    plans: PlanSettings = field(default_factory=PlanSettings)

@@ -52,7 +52,7 @@ REFUSED: Final[Mapping[str, str]] = {
 SECRETS: Final = frozenset({"terminal.secret", "mt5.password"})
 
 RELOADABLE_SECTIONS: Final = frozenset(
-    {"regime", "score", "protection", "cadence", "rails", "intents", "audit", "universal", "exits", "watcher"}
+    {"regime", "score", "protection", "cadence", "rails", "intents", "audit", "universal", "exits", "watcher", "plans"}
 )
 RELOADABLE_KEYS: Final = frozenset({"log.level"})
 
@@ -145,6 +145,14 @@ RANGES: Final = (
     _range(r"exits\.node_(bin_atr|atr)", 0.01, 2),
     _range(r"exits\.(min_change_r|active_r|direction_slope_atr)", 0, 10),
     _range(r"exits\.(trailing_atr.*|wide_atr|stretch_sigma|squeeze_sigma|squeeze_atr|node_factor)", 0.1, 20),
+    _range(r"plans\.check_s", 1, 3_600),
+    _range(r"plans\.(expires.*_h|stale_h)", 0.1, 8_760),
+    _range(r"plans\.(near|tolerance)_percent", 0.001, 5),
+    _range(r"plans\.(runaway_percent\..*|stale_percent)", 0.01, 50),
+    _range(r"plans\.runaway_atr", 0, 20),
+    _range(r"plans\.risk_percent_max", 0.01, 100),
+    _range(r"plans\.levels_max", 1, 100),
+    _range(r"plans\.plans_max", 1, 100_000),
     _range(r"score\.(opposite_share_(high|low).*|confluence_share|candle_body)", 0, 1),
     _range(r"score\.candle_weights.*", 0, 1),
     _range(r"score\.rsi_(low|high).*", 0, 100),
