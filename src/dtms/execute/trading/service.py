@@ -1,6 +1,6 @@
 """What the main API offers apart from plans and managers: the values that cross this seam, and the protocol."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -11,6 +11,7 @@ from dtms.domain.market import Bars, Instrument, Side, Tick, Timeframe
 from dtms.domain.position import Order, Position
 from dtms.domain.trade import Owner, State
 from dtms.execute.trading.requests import Closed, Closing, Executed, Execution, Modification, Modified
+from dtms.ports.store import Unit
 
 
 class Code(StrEnum):
@@ -64,7 +65,7 @@ class Entry:
     """DTMS stands beside the owner, and acts only when defensive."""
     lease: LeaseSeen | None = None
     read_ms: int = 0
-    """When it was read, in market milliseconds (UTC)."""
+    """When it was read, in UTC milliseconds of the wall clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +136,18 @@ class Price:
     tick: Tick
 
 
+Begin = Callable[[int], Unit]
+"""Given the intent's number, return what is committed with the intent: without it nothing is sent.
+
+Asked again, with another number, when the price alone stood in the way and the order is decided anew.
+"""
+
+
+def nothing_begins(_: int) -> Unit:
+    """Commit nothing but the intent."""
+    return Unit()
+
+
 class Trading(Protocol):
     """What the main API's requests do.
 
@@ -142,7 +155,7 @@ class Trading(Protocol):
     sent, and ``StoreFailed``; the changing ones also ``PermissionGone`` when this program may act no more.
     """
 
-    async def execute(self, request: Execution, *, guarded: bool = False) -> Executed:
+    async def execute(self, request: Execution, *, guarded: bool = False, begin: Begin = nothing_begins) -> Executed:
         """Open a position or place an order, once; ``guarded`` asks all rails, as for a plan."""
         ...
 

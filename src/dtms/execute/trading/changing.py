@@ -1,0 +1,122 @@
+"""Changes of a position that a person or a program asks for: who may, under which lease, and what is told of them.
+
+Nobody but a person changes a family position; and under the halt nothing but a person's reducing act passes.
+"""
+
+from dataclasses import dataclass, field
+
+from dtms.decide.recovery import is_fully_told
+from dtms.domain.actions import ClosePosition, Ending, Intent, Outcome, SetLevels
+from dtms.domain.facts import Json
+from dtms.domain.market import Instrument, Tick
+from dtms.domain.prices import same_price
+from dtms.domain.snapshot import Snapshot
+from dtms.execute.carrying import STOP_CHANGED, Done, Task, Unsent
+from dtms.execute.shown import is_visible
+from dtms.execute.trading import endings
+from dtms.execute.trading.asking import Asking, asking
+from dtms.execute.trading.desk import TradingDesk
+from dtms.execute.trading.whose import Known, known
+from dtms.ports.store import Unit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A change that may be made, and what it was judged on."""
+
+    at: Known
+    by: Asking
+    action: SetLevels | ClosePosition
+    tick: Tick
+    instrument: Instrument
+    reduces: bool
+    correlation_id: str | None
+    figures: dict[str, Json]
+    ended: list[Intent] = field(default_factory=list)
+    """The intents as their outcomes were committed."""
+
+    @property
+    def intent(self) -> Intent | None:
+        """The last intent whose outcome was committed."""
+        return self.ended[-1] if self.ended else None
+
+
+class Changing:
+    """Judges who asks for a change, and carries it out."""
+
+    def __init__(self, desk: TradingDesk) -> None:
+        self.desk = desk
+
+    async def judged(self, ticket: int, lease_token: int | None, *, override: bool) -> tuple[Known, Asking]:
+        """Find the position, and who asks for it."""
+        at = await known(self.desk, await self.desk.position(ticket))
+        if not override:
+            at.require_own()
+        return at, await asking(self.desk, at.key, lease_token=lease_token, override=override)
+
+    async def carry(self, change: Change, *, is_last: bool = True) -> Outcome:
+        """Carry a change out; an outcome that the price alone stood in the way of is returned unless it is the last.
+
+        Raises:
+            TradingRefused: when it was not carried out.
+        """
+        passes_halt = change.by.is_person and change.reduces
+        if change.at.standing.halted and not passes_halt:
+            raise endings.halted()
+        task = self._task(change, despite_halt=passes_halt)
+        if change.by.under is None:
+            outcome = await self.desk.carrier.carry(task)
+        else:
+            async with self.desk.turns.of(change.at.key):
+                outcome = await self.desk.carrier.carry(task)
+        if outcome.ending in (Ending.DONE, Ending.UNKNOWN) or (endings.is_requoted(outcome) and not is_last):
+            return outcome
+        raise endings.refused(outcome, self.desk.broker, await self.desk.store.standing(change.at.ticket))
+
+    def _task(self, change: Change, *, despite_halt: bool) -> Task:
+        async def is_told(intent: Intent) -> bool:
+            return await self._is_told(change, intent)
+
+        async def ready() -> None:
+            await self._require_target(change)
+
+        return Task(
+            asker=change.by.asker,
+            ticket=change.at.ticket,
+            key=change.at.key,
+            action=change.action,
+            tick=change.tick,
+            instrument=change.instrument,
+            is_shown=lambda intent, look: self._is_shown(change, intent, look),
+            is_told=is_told,
+            ready=ready,
+            conclude=lambda done: self._conclude(change, done),
+            under=change.by.under,
+            despite_halt=despite_halt,
+            correlation_id=change.correlation_id,
+        )
+
+    async def _require_target(self, change: Change) -> None:
+        """See that the target is the one that the change was decided on: it goes along, and would undo another's."""
+        action = change.action
+        if not isinstance(action, SetLevels):
+            return
+        position = (await self.desk.broker.positions([action.position])).get(action.position)
+        if position is not None and not same_price(position.target, action.expected_target, change.instrument):
+            told = f"the target of position {position.ticket} is {position.target}, not {action.expected_target}, now"
+            raise Unsent(told, STOP_CHANGED)
+
+    def _is_shown(self, change: Change, intent: Intent, look: Snapshot) -> bool:
+        identifier = change.at.position.identifier
+        return is_visible(intent, look, change.instrument, self.desk.broker.number_in, identifier)
+
+    async def _is_told(self, change: Change, intent: Intent) -> bool:
+        """A position that is closed whole must have the deals that closed it: a list can leave one out."""
+        action = change.action
+        if not isinstance(action, ClosePosition) or (intent.filled or action.volume) < action.expected_volume:
+            return True
+        return is_fully_told(await self.desk.broker.deals(position=change.at.position.identifier))
+
+    def _conclude(self, change: Change, done: Done) -> Unit:
+        change.ended.append(done.intent)
+        return Unit(facts=(self.desk.action(done.intent, done.outcome, change.at.ticket, change.figures),))

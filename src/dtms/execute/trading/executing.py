@@ -1,0 +1,188 @@
+"""Executions: one order, sent once, under its own number; what it opened belongs to somebody in the same commit.
+
+With a strategy the Universal manager's entry in the registry is committed together with the outcome, so that nobody can
+take the position in between. Without one its registration with DTMS is: delivered later, it neither delays nor fails
+the execution. What nobody knows the outcome of is answered so, and looked for by its number; it is not sent again.
+"""
+
+from dataclasses import dataclass, field, replace
+
+from dtms.decide.proof import named_positions
+from dtms.domain.actions import Ending, Intent, Outcome
+from dtms.domain.facts import Json
+from dtms.domain.owners import Asker, Ownership
+from dtms.domain.position import Position
+from dtms.domain.prices import ZERO
+from dtms.domain.snapshot import Snapshot
+from dtms.domain.trade import Owner
+from dtms.execute.carrying import Done, Task
+from dtms.execute.shown import is_visible
+from dtms.execute.trading import endings
+from dtms.execute.trading.desk import TradingDesk
+from dtms.execute.trading.opening import Opening, Ticketed, filled
+from dtms.execute.trading.requests import Executed, Execution, Protection
+from dtms.execute.trading.service import Begin, nothing_begins
+from dtms.ports.store import Kept, Unit
+
+TRIES = 3
+"""How often an order is decided anew on the next quote while the price alone stands in its way."""
+
+
+@dataclass(slots=True)
+class Opened:
+    """What an order came to, as its outcome was committed."""
+
+    intent: Intent | None = None
+    positions: tuple[Position, ...] = ()
+    ownership: tuple[Ownership, ...] = ()
+    letters: tuple[Kept, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Sending:
+    """One order on its way."""
+
+    desk: TradingDesk
+    at: Ticketed
+    begin: Unit
+    opened: Opened = field(default_factory=Opened)
+
+    def task(self) -> Task:
+        request = self.at.request
+        return Task(
+            asker=Asker.EXECUTION,
+            ticket=None,
+            key=self.at.key,
+            action=self.at.action,
+            tick=self.at.tick,
+            instrument=self.at.instrument,
+            is_shown=self._is_shown,
+            conclude=self._conclude,
+            begin=self.begin,
+            number=self.at.number,
+            plan=request.plan,
+            strategy_type=request.strategy_type,
+            correlation_id=request.correlation_id,
+        )
+
+    def _is_shown(self, intent: Intent, look: Snapshot) -> bool:
+        joins = self.at.joins
+        if joins is None:
+            return is_visible(intent, look, self.at.instrument, self.desk.broker.number_in)
+        held = look.positions.get(joins.ticket)
+        return held is not None and held.volume >= joins.volume + filled(intent.filled, self.at.action.volume)
+
+    def _conclude(self, done: Done) -> Unit:
+        """Say what is committed with the outcome: what is told of it, and whose the position is."""
+        opened = self.opened
+        opened.intent, opened.positions = done.intent, self._positions(done)
+        if self.at.joins is None:  # what joins a position stays with that position's owner
+            opened.ownership = tuple(self._owned(p) for p in opened.positions if done.intent.strategy_type)
+            opened.letters = tuple(self._letter(p) for p in opened.positions if not done.intent.strategy_type)
+        ticket = opened.positions[0].ticket if opened.positions else None
+        told = self.desk.action(done.intent, replace(done.outcome, position=ticket), ticket, self._figures())
+        return Unit(facts=(told,), ownership=opened.ownership, keep=opened.letters)
+
+    def _positions(self, done: Done) -> tuple[Position, ...]:
+        """Return what the order opened, the largest first."""
+        if done.seen is None:
+            return ()
+        if self.at.joins is not None:
+            return (done.seen.positions[self.at.joins.ticket],)
+        found = named_positions(done.intent, tuple(done.seen.positions.values()), self.desk.broker.number_in)
+        return tuple(sorted(found, key=lambda p: (-p.volume, p.ticket)))
+
+    def _owned(self, position: Position) -> Ownership:
+        account, request = self.at.account, self.at.request
+        return Ownership(
+            ticket=position.ticket,
+            identifier=position.identifier,
+            login=account.login,
+            server=account.server,
+            symbol=position.symbol,
+            side=position.side,
+            owner=Owner.UNIVERSAL.value,
+            strategy_type=request.strategy_type,
+            since_ms=self.desk.clock.market_ms(),
+        )
+
+    def _letter(self, position: Position) -> Kept:
+        body: dict[str, Json] = {"symbol": position.symbol, "direction": position.side.direction}
+        return self.desk.letters.letter(position.ticket, body)
+
+    def _figures(self) -> dict[str, Json]:
+        request = self.at.request
+        notes: dict[str, Json] = {name: value for name, value in request.notes.items() if value is not None}
+        figures: dict[str, Json] = {"asked": float(self.at.action.volume), "strategy_type": request.strategy_type}
+        figures |= {"plan": request.plan, "sizing": self.at.sizing, "notes": notes}
+        return figures
+
+
+class Executing:
+    """Opens positions and places orders."""
+
+    def __init__(self, desk: TradingDesk) -> None:
+        self._desk = desk
+        self._opening = Opening(desk)
+
+    async def execute(self, request: Execution, *, guarded: bool, begin: Begin = nothing_begins) -> Executed:
+        """Carry a request out once.
+
+        Raises:
+            TradingRefused: when it is impossible, or the broker refused it.
+            BrokerUnavailable: when the broker does not answer, and nothing was sent.
+        """
+        for _ in range(TRIES):
+            at = await self._opening.planned(request, guarded=guarded)
+            sending = _Sending(self._desk, at, begin(at.number))
+            outcome = await self._desk.carrier.carry(sending.task())
+            if outcome.ending in (Ending.DONE, Ending.UNKNOWN):
+                self._hand_over(sending.opened)
+                return _answer(at, outcome, sending.opened)
+            if not endings.is_requoted(outcome):
+                break
+        raise endings.refused(outcome, self._desk.broker, await self._desk.store.standing(0))
+
+    def _hand_over(self, opened: Opened) -> None:
+        """Let those take the position up whose it is, now that it is committed."""
+        for letter in opened.letters:
+            self._desk.letters.take(letter)
+        if opened.intent is not None and opened.ownership:
+            self._desk.taker.opened(opened.intent, opened.positions)
+
+
+def _answer(at: Ticketed, outcome: Outcome, opened: Opened) -> Executed:
+    intent, request, is_done = opened.intent, at.request, outcome.ending is Ending.DONE
+    tickets = tuple(p.ticket for p in opened.positions)
+    asked = at.action.volume
+    return Executed(
+        ok=is_done,
+        unknown=not is_done,
+        intent=at.number,
+        symbol=at.action.symbol,
+        side=at.action.side,
+        way=request.way,
+        order=intent.order if intent is not None else None,
+        deal=intent.deal if intent is not None else None,
+        ticket=tickets[0] if tickets else None,
+        tickets=tickets,
+        retcode=outcome.retcode,
+        comment=outcome.reason,
+        volume=filled(outcome.volume, asked) if is_done else ZERO,
+        asked=asked,
+        price=outcome.price or (intent.price if intent is not None else None),
+        stop=at.action.stop,
+        target=at.action.target,
+        protection=_protection(at, opened, is_done=is_done),
+        sizing=at.sizing,
+        plan=request.plan,
+    )
+
+
+def _protection(at: Ticketed, opened: Opened, *, is_done: bool) -> Protection:
+    manager = Owner.UNIVERSAL if at.request.strategy_type is not None else Owner.DTMS
+    if not is_done or at.joins is not None:
+        return Protection(manager=manager)
+    waits_for_fill = not opened.positions
+    is_registered = bool(opened.ownership)
+    return Protection(manager=manager, registered=is_registered, queued=bool(opened.letters) or waits_for_fill)
