@@ -5,22 +5,16 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Unpack
 
-from dtms.adapters import mt5_read, retcodes
+from dtms.adapters import mt5_read
 from dtms.adapters.links import Link
-from dtms.adapters.mt5_answers import result_of, translate
-from dtms.adapters.mt5_requests import Numbering, deal_requests, stop_request
-from dtms.adapters.mt5_sending import DealSender
-from dtms.adapters.mt5_session import Expected, Mt5Session, Mt5Settings
-from dtms.adapters.mt5_symbols import KeptInstruments
-from dtms.adapters.mt5_ways import fitted, searched_mark, worded
-from dtms.domain.actions import Action, ClosePosition, MoveStop
-from dtms.domain.errors import BrokerUnavailable, OutcomeUnknown, PermissionGone, WrongAccount
-from dtms.domain.market import Bars, FlowBars, Instrument, Tick
+from dtms.adapters.mt5_session import Expected, Mt5Settings
+from dtms.adapters.mt5_trading import Mt5Trading
+from dtms.adapters.mt5_ways import searched_mark
+from dtms.domain.market import Bars, FlowBars, Tick
 from dtms.domain.position import Deal, Order, Position
 from dtms.domain.snapshot import Evidence, Snapshot
-from dtms.ports.broker import Answer, BarRequest, Fence, SendResult
+from dtms.ports.broker import BarRequest
 from dtms.ports.clock import Clock
-from dtms.terminal.protocol import Refusal
 
 _DAY_MS = 86_400_000
 _SET_BACK_MS = 15 * 60_000
@@ -28,15 +22,12 @@ _SET_BACK_MS = 15 * 60_000
 _ROWS_AT_ONCE = 64
 
 
-class Mt5Broker(Mt5Session):
+class Mt5Broker(Mt5Trading):
     """Fulfil the ``Broker`` port through a link to a gateway."""
 
     def __init__(self, link: Link, clock: Clock, *, magic_prefix: int, **expected: Unpack[Expected]) -> None:
         """Take ``expected`` as ``Mt5Session`` does: the account, the settings, and what recalls its broker's ways."""
-        super().__init__(link, clock, **expected)
-        self._numbering = Numbering(magic_prefix)
-        self._instruments = KeptInstruments(self._settings.instrument_age_s_max * 1000)
-        self._deals = DealSender(self._send_once)
+        super().__init__(link, clock, magic_prefix=magic_prefix, **expected)
         self._newest_ticks: dict[str, Tick] = {}
 
     async def snapshot(self, symbols: Iterable[str]) -> Snapshot:
@@ -114,24 +105,6 @@ class Mt5Broker(Mt5Session):
         window = {"from_ms": self.server_time.to_server(from_ms), "to_ms": self.server_time.to_server(to_ms)}
         return mt5_read.to_flow(await self._ask({"call": "flow", "symbol": symbol, **window}), self.server_time)
 
-    async def instrument(self, symbol: str, *, refresh: bool = False) -> Instrument | None:
-        """Return the symbol's specification, read again each market day or on demand; None for an unknown symbol."""
-        now_ms = self._clock.market_ms()
-        kept = None if refresh else self._instruments.get(symbol, now_ms)
-        if kept is not None:
-            return kept
-        await self._ready()
-        row = await self._ask({"call": "instrument", "symbol": symbol})
-        self.forget(symbol)
-        if row is None:
-            return None
-        instrument = fitted(mt5_read.to_instrument(row), self.ways)
-        self._instruments.keep(instrument, now_ms)
-        return instrument
-
-    def forget(self, symbol: str) -> None:
-        self._instruments.forget(symbol)
-
     async def deals(
         self, *, position: int | None = None, from_ms: int | None = None, to_ms: int | None = None
     ) -> Sequence[Deal]:
@@ -175,69 +148,6 @@ class Mt5Broker(Mt5Session):
 
     def server_offset_ms(self, at_ms: int) -> int:
         return self.server_time.offset_ms(at_ms)
-
-    def magic_of(self, number: int) -> int:
-        return self._numbering.magic_of(number)
-
-    def intent_of(self, magic: int) -> int | None:
-        return self._numbering.intent_of(magic)
-
-    def number_in(self, magic: int, comment: str) -> int | None:
-        return self._numbering.number_in(magic, comment)
-
-    async def announce(self, key: str, token: int) -> Fence:
-        """Announce a lease's token.
-
-        Raises:
-            PermissionGone: when a higher one was announced for the key.
-        """
-        try:
-            answer = await self._link.call({"call": "fence", "key": key, "token": token})
-        except OutcomeUnknown as lost:
-            raise BrokerUnavailable(str(lost)) from lost
-        if answer.get("refused") == Refusal.FENCED:
-            raise PermissionGone(answer["message"])
-        if "value" not in answer:
-            raise BrokerUnavailable(f"fence: {answer['message']}")
-        return Fence(key=key, token=token, instance=answer["value"]["instance"])
-
-    async def send(self, action: Action, *, number: int, fence: Fence, tick: Tick) -> SendResult:
-        magic = self.magic_of(number)
-        if isinstance(action, MoveStop):
-            return await self._send_once(stop_request(action, magic), fence)
-        try:
-            instrument = await self.instrument(action.symbol)
-        except WrongAccount as wrong:
-            return result_of(retcodes.REFUSALS[Refusal.ACCOUNT], str(wrong))
-        except BrokerUnavailable as away:
-            return result_of(retcodes.UNREACHABLE, str(away))
-        if instrument is None:
-            return result_of(retcodes.NO_SYMBOL, f"the broker has no symbol {action.symbol}")
-        requests = deal_requests(
-            action,
-            magic=magic,
-            instrument=instrument,
-            tick=tick,
-            deviation_points=self._settings.deviation_points,
-            proven=self.ways.of(action.symbol).fillings,
-        )
-        is_close = isinstance(action, ClosePosition)
-        return await self._deals.send(worded(requests, self.ways, is_close=is_close), fence, is_close=is_close)
-
-    async def _send_once(self, request: dict[str, Any], fence: Fence) -> SendResult:
-        sealed = {"key": fence.key, "token": fence.token, "instance": fence.instance}
-        account = {"login": self._login, "server": self._server}
-        try:
-            answer = await self._link.call({"call": "send", "request": request, **sealed, **account})
-        except BrokerUnavailable as away:
-            return result_of(retcodes.UNREACHABLE, str(away))
-        except OutcomeUnknown as lost:
-            self._is_connected = False
-            return result_of(retcodes.NO_ANSWER, str(lost))
-        result = translate(answer)
-        if result.answer in (Answer.FIX, Answer.POLICY):  # the specification is read anew before the next request
-            self.forget(request["symbol"])
-        return result
 
 
 __all__ = ["Mt5Broker", "Mt5Settings"]

@@ -1,17 +1,32 @@
 """The gateway's answer to a send, translated once into the house's words."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from dtms.adapters import mt5_read, retcodes
 from dtms.adapters.retcodes import Meaning
-from dtms.ports.broker import SendResult
-from dtms.terminal.protocol import RESULT_FIELDS, Refusal
+from dtms.ports.broker import Answer, SendResult
+from dtms.terminal.protocol import CHECK_FIELDS, RESULT_FIELDS, Refusal
 
 
 def result_of(meaning: Meaning, message: str, retcode: int = 0) -> SendResult:
     """Make a result that carries nothing but its meaning."""
     return SendResult(answer=meaning.answer, retcode=retcode, name=meaning.name, message=message, sent=meaning.sent)
+
+
+def translate_check(answer: Mapping[str, Any]) -> SendResult:
+    """Translate the gateway's answer to a check, which sends nothing: there is no unknown outcome, only no answer."""
+    if "refused" in answer:
+        result = result_of(retcodes.REFUSALS[Refusal(answer["refused"])], answer["message"])
+    elif "value" in answer:
+        found = mt5_read.fields(CHECK_FIELDS, answer["value"])
+        result = result_of(retcodes.meaning_of_check(found["retcode"]), found["comment"], found["retcode"])
+    else:
+        code = answer["last_error"][0]
+        result = result_of(retcodes.meaning_of_error(code), answer["message"], code)
+    answered = Answer.WAIT if result.answer is Answer.AMBIG else result.answer
+    return replace(result, answer=answered, sent=False)
 
 
 def translate(answer: Mapping[str, Any]) -> SendResult:

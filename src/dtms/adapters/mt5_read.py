@@ -8,8 +8,8 @@ import numpy as np
 
 from dtms.adapters.server_time import ServerTime
 from dtms.domain.account import Account, MarginMode
-from dtms.domain.market import Bars, Filling, FlowBars, Instrument, Side, Tick, Timeframe, TradeMode
-from dtms.domain.position import Deal, DealEntry, DealReason, Order, OrderState, Position
+from dtms.domain.market import Bars, Filling, FlowBars, Instrument, Lifetime, Side, Tick, Timeframe, TradeMode
+from dtms.domain.position import Deal, DealEntry, DealReason, Order, OrderKind, OrderState, Position
 from dtms.domain.prices import lots
 from dtms.terminal import protocol
 
@@ -17,6 +17,13 @@ Row = Sequence[Any]
 
 _SIDES = {0: Side.LONG, 1: Side.SHORT}
 _ORDER_SIDES = {**dict.fromkeys((0, 2, 4, 6), Side.LONG), **dict.fromkeys((1, 3, 5, 7), Side.SHORT)}
+_ORDER_KINDS = {
+    **dict.fromkeys((0, 1), OrderKind.MARKET),
+    **dict.fromkeys((2, 3), OrderKind.LIMIT),
+    **dict.fromkeys((4, 5), OrderKind.STOP),
+    **dict.fromkeys((6, 7), OrderKind.STOP_LIMIT),
+    8: OrderKind.CLOSE_BY,
+}
 _MARGIN_MODES = {0: MarginMode.NETTING, 1: MarginMode.EXCHANGE, 2: MarginMode.HEDGING}
 _ENTRIES = {0: DealEntry.IN, 1: DealEntry.OUT, 2: DealEntry.INOUT, 3: DealEntry.OUT_BY}
 _REASONS = {
@@ -43,6 +50,7 @@ _ORDER_STATES = {
     5: OrderState.REJECTED,
     6: OrderState.EXPIRED,
 }
+_LIFETIMES = {1: Lifetime.GTC, 2: Lifetime.DAY, 4: Lifetime.SPECIFIED, 8: Lifetime.SPECIFIED_DAY}
 _REAL_ACCOUNT = 2
 _MARKET_EXECUTION = 2
 _NOTHING_STATES = frozenset({OrderState.CANCELLED, OrderState.REJECTED, OrderState.EXPIRED})
@@ -120,6 +128,7 @@ def to_position(row: Row, clock: ServerTime) -> Position:
 def to_order(row: Row, clock: ServerTime) -> Order:
     """Read an order; in a state that nobody knows it counts as working, so that nothing is concluded from it."""
     found = fields(protocol.ORDER_FIELDS, row)
+    expires_s = found["time_expiration"]
     return Order(
         ticket=found["ticket"],
         symbol=found["symbol"],
@@ -131,6 +140,12 @@ def to_order(row: Row, clock: ServerTime) -> Order:
         left=lots(found["volume_current"]),
         state=_ORDER_STATES.get(found["state"], OrderState.WORKING),
         set_up_ms=clock.to_utc(_moment(found, "time_setup")),
+        kind=_ORDER_KINDS.get(found["type"], OrderKind.MARKET),
+        price=level(found["price_open"]),
+        stop=level(found["sl"]),
+        target=level(found["tp"]),
+        expires_ms=clock.to_utc(expires_s * 1000) if expires_s else None,
+        reason=_REASONS.get(found["reason"], DealReason.OTHER),
     )
 
 
@@ -196,6 +211,7 @@ def to_instrument(row: Row) -> Instrument:
         fillings=_fillings(found["filling_mode"], found["trade_exemode"]),
         currency_base=found["currency_base"],
         currency_profit=found["currency_profit"],
+        lifetimes=tuple(lifetime for bit, lifetime in _LIFETIMES.items() if found["expiration_mode"] & bit),
     )
 
 

@@ -8,9 +8,18 @@ shorten comments to sixteen or refuse all but letters and digits.
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from dtms.domain.actions import ActionKind, ClosePosition, MoveStop, OpenPosition
+from dtms.domain.actions import (
+    ActionKind,
+    CancelOrder,
+    ClosePosition,
+    MoveStop,
+    OpenPosition,
+    OrderWay,
+    PlaceOrder,
+    SetLevels,
+)
 from dtms.domain.errors import Misconfigured
-from dtms.domain.market import Filling, Instrument, Side, Tick
+from dtms.domain.market import Filling, Instrument, Lifetime, Side, Tick
 from dtms.domain.prices import on_grid
 
 NUMBER_BITS = 40
@@ -18,8 +27,18 @@ PREFIX_MAX = 2**13 - 1
 _DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 _MARK_LENGTH = 11
 COMMENT_LENGTH = 2 + _MARK_LENGTH
-_DEAL, _SLTP = 1, 6
+_DEAL, _PENDING, _SLTP, _REMOVE = 1, 5, 6, 8
 _ORDER_TYPES = {Side.LONG: 0, Side.SHORT: 1}
+_PENDING_TYPES = {
+    (Side.LONG, OrderWay.LIMIT): 2,
+    (Side.SHORT, OrderWay.LIMIT): 3,
+    (Side.LONG, OrderWay.STOP): 4,
+    (Side.SHORT, OrderWay.STOP): 5,
+}
+_LIFETIMES = {Lifetime.GTC: 0, Lifetime.DAY: 1, Lifetime.SPECIFIED: 2, Lifetime.SPECIFIED_DAY: 3}
+_DATED = frozenset({Lifetime.SPECIFIED, Lifetime.SPECIFIED_DAY})
+_LIFE_S = 30 * 86_400
+"""How long a pending order waits where a broker wants a date: longer than any plan does."""
 _FILLINGS = {Filling.FOK: 0, Filling.IOC: 1, Filling.RETURN: 2}
 
 KIND_LETTERS: Mapping[ActionKind, str] = {
@@ -44,6 +63,8 @@ _KINDS = {letter: kind for kind, letter in KIND_LETTERS.items()}
 # All or nothing where a part would be half a plan; whatever can be had where all must go.
 _ALL_OR_NOTHING = (Filling.FOK, Filling.IOC, Filling.RETURN)
 _WHATEVER_FILLS = (Filling.IOC, Filling.FOK, Filling.RETURN)
+# Of a pending order the filling says what becomes of a rest; some brokers want the one that their market orders have.
+_PENDING_FILLS = (Filling.RETURN, Filling.IOC, Filling.FOK)
 
 
 class Numbering:
@@ -109,16 +130,46 @@ def fillings_for(
     return tuple(sorted(wanted, key=lambda filling: bool(proven) and filling not in proven))
 
 
-def stop_request(action: MoveStop, magic: int) -> dict[str, Any]:
+def market_type(side: Side) -> int:
+    """Return the vendor's type of a market order of a side."""
+    return _ORDER_TYPES[side]
+
+
+def levels_request(action: MoveStop | SetLevels, magic: int) -> dict[str, Any]:
     """Build a change of levels: both go along, because an omitted one is removed."""
     return {
         "action": _SLTP,
         "position": action.position,
         "symbol": action.symbol,
-        "sl": action.stop,
+        "sl": action.stop or 0.0,
         "tp": action.target or 0.0,
         "magic": magic,
     }
+
+
+def removal_request(action: CancelOrder, magic: int) -> dict[str, Any]:
+    """Build the removal of a pending order."""
+    return {"action": _REMOVE, "order": action.order, "symbol": action.symbol, "magic": magic}
+
+
+def pending_requests(action: PlaceOrder, *, magic: int, instrument: Instrument, server_s: int) -> list[dict[str, Any]]:
+    """Build a pending order once for each filling to try; ``server_s`` is the trade server's clock, in seconds."""
+    lifetime = next((one for one in _LIFETIMES if one in instrument.lifetimes), Lifetime.GTC)
+    order: dict[str, Any] = {
+        "action": _PENDING,
+        "symbol": action.symbol,
+        "volume": float(action.volume),
+        "type": _PENDING_TYPES[action.side, action.way],
+        "price": on_grid(action.price, instrument),
+        "sl": action.stop or 0.0,
+        "tp": action.target or 0.0,
+        "type_time": _LIFETIMES[lifetime],
+        "magic": magic,
+        "comment": comment_of(action.kind, magic),
+    }
+    if lifetime in _DATED:
+        order["expiration"] = server_s + _LIFE_S
+    return [{**order, "type_filling": _FILLINGS[filling]} for filling in _PENDING_FILLS]
 
 
 def deal_requests(
@@ -154,4 +205,4 @@ def _levels(action: ClosePosition | OpenPosition) -> dict[str, Any]:
         case ClosePosition():
             return {"position": action.position}
         case OpenPosition():
-            return {"sl": action.stop, "tp": action.target or 0.0}
+            return {"sl": action.stop or 0.0, "tp": action.target or 0.0}

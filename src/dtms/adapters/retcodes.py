@@ -6,7 +6,8 @@ An unknown code is an unknown outcome. ``sent`` is False where the request certa
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dtms.ports.broker import Answer
+from dtms.adapters.refusals import ADVICE
+from dtms.ports.broker import Advice, Answer
 from dtms.terminal.protocol import Refusal
 
 INVALID_FILL = 10030
@@ -94,6 +95,8 @@ REFUSALS: Mapping[Refusal, Meaning] = {
     Refusal.LATE: Meaning("GATEWAY_LATE", Answer.WAIT, sent=False),
 }
 
+_LOOK = "Look at the terminal before anything is sent again."
+
 NO_ANSWER = Meaning("NO_ANSWER", Answer.AMBIG)
 UNREACHABLE = Meaning("GATEWAY_UNREACHABLE", Answer.WAIT, sent=False)
 NO_SYMBOL = Meaning("UNKNOWN_SYMBOL", Answer.FIX, sent=False)
@@ -102,6 +105,16 @@ NO_SYMBOL = Meaning("UNKNOWN_SYMBOL", Answer.FIX, sent=False)
 def meaning_of_retcode(retcode: int) -> Meaning:
     """Look up the return code of a send."""
     return RETCODES.get(retcode, Meaning(f"RETCODE_{retcode}", Answer.AMBIG))
+
+
+def meaning_of_check(retcode: int) -> Meaning:
+    """Look up the return code of a check, of which none is what says that all is well."""
+    return Meaning("ACCEPTABLE", Answer.OK) if retcode == 0 else meaning_of_retcode(retcode)
+
+
+def explain(retcode: int) -> Advice:
+    """Say in words what a code means, and what can be done about it."""
+    return ADVICE.get(retcode, Advice(f"The broker answered with code {retcode}, which is not known.", _LOOK))
 
 
 def meaning_of_error(code: int) -> Meaning:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dtms.audit.ledger import Author
 from dtms.audit.violations import Violation
 from dtms.audit.world import World, sent
-from dtms.domain.actions import ActionKind, ClosePosition, Intent, OpenPosition
+from dtms.domain.actions import ActionKind, ClosePosition, Intent, MoveStop, SetLevels
 from dtms.domain.facts import FactKind
 from dtms.domain.position import DealReason
 from dtms.domain.trade import Owner, Trade
@@ -20,7 +20,7 @@ def check_16_only_as_owner_or_by_rank(world: World) -> Iterator[Violation]:
         known = set(world.families[trade.ticket])
         for intent in sent(world.intents_by_trade.get(trade.ticket, ())):
             action = intent.action
-            if not isinstance(action, OpenPosition):
+            if isinstance(action, MoveStop | ClosePosition | SetLevels):
                 identifier = world.identifiers.get(action.position)
                 if identifier is not None and identifier not in known and identifier in world.openers:
                     yield _act(intent, f"it changes position {action.position}, which is not of its trade's family")

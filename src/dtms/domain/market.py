@@ -53,14 +53,20 @@ class Timeframe(IntEnum):
     M1 = 1
     M5 = 5
     M15 = 15
+    M30 = 30
     H1 = 60
+    H4 = 240
+    D1 = 1440
 
     @property
     def ms(self) -> int:
         return self.value * 60_000
 
     def floor_ms(self, at_ms: int) -> int:
-        """Return the opening time of the bar that contains ``at_ms``."""
+        """Return the opening time of the bar that contains ``at_ms``.
+
+        Not beyond H1: longer bars begin with the day of the trade server, not with that of UTC.
+        """
         return at_ms - at_ms % self.ms
 
 
@@ -80,6 +86,16 @@ class Filling(StrEnum):
     FOK = "fok"
     IOC = "ioc"
     RETURN = "return"
+
+
+class Lifetime(StrEnum):
+    """How long a pending order may wait."""
+
+    GTC = "gtc"
+    """Until it is removed."""
+    DAY = "day"
+    SPECIFIED = "specified"
+    SPECIFIED_DAY = "specified_day"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +118,8 @@ class Instrument:
     fillings: tuple[Filling, ...]
     currency_base: str
     currency_profit: str
+    lifetimes: tuple[Lifetime, ...] = (Lifetime.GTC,)
+    """Those that pending orders may have."""
 
     @property
     def stops_level(self) -> float:

@@ -87,9 +87,28 @@ class OrderState(StrEnum):
         return self not in (OrderState.WORKING, OrderState.PARTIAL)
 
 
+class OrderKind(StrEnum):
+    """How an order comes to a price: at once, when its price is reached, or against another position."""
+
+    MARKET = "market"
+    LIMIT = "limit"
+    STOP = "stop"
+    STOP_LIMIT = "stop_limit"
+    CLOSE_BY = "close_by"
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether it waits for a price."""
+        return self in (OrderKind.LIMIT, OrderKind.STOP, OrderKind.STOP_LIMIT)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """An order, pending or of the past; ``volume`` is what was asked for, ``left`` what is not filled of it."""
+    """An order, pending or of the past; ``volume`` is what was asked for, ``left`` what is not filled of it.
+
+    ``price`` is that for which a pending order waits; ``stop`` and ``target`` are what it gives its position, None when
+    absent; times are UTC milliseconds.
+    """
 
     ticket: int
     symbol: str
@@ -101,6 +120,14 @@ class Order:
     left: Decimal = Decimal(0)
     state: OrderState = OrderState.WORKING
     set_up_ms: int = 0
+    kind: OrderKind = OrderKind.MARKET
+    price: float | None = None
+    stop: float | None = None
+    target: float | None = None
+    expires_ms: int | None = None
+    """When it ends unfilled; None for never."""
+    reason: DealReason = DealReason.EXPERT
+    """Who or what made it."""
 
     @property
     def filled(self) -> Decimal:

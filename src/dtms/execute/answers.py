@@ -3,9 +3,22 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from dtms.domain.actions import Action, ActionKind, ClosePosition, Ending, MoveStop, OpenPosition, Outcome
+from dtms.domain.actions import (
+    Action,
+    ActionKind,
+    CancelOrder,
+    ClosePosition,
+    Ending,
+    MoveStop,
+    OpenPosition,
+    Outcome,
+    PlaceOrder,
+    SetLevels,
+)
 from dtms.ports.broker import Answer, SendResult
 
+PLACED = 10008
+INVALID = 10013
 INVALID_STOPS = 10016
 MARKET_CLOSED = 10018
 PRICE_OFF = 10021
@@ -56,11 +69,27 @@ def _in_order(outcome: Outcome, action: Action) -> Outcome:
 
 
 def _levels(outcome: Outcome, action: Action) -> Outcome:
-    """A stop is set further away once; an entry, which has its stop with it, is planned anew."""
-    return replace(outcome, again=1) if not isinstance(action, ClosePosition) else outcome
+    """A stop is set further away once; a family's entry, which has its stop with it, is planned anew.
+
+    Levels that somebody asked for are that one's to change.
+    """
+    is_ours = isinstance(action, MoveStop | OpenPosition) and not action.kind.opens_trade
+    return replace(outcome, again=1 if is_ours else 0)
+
+
+def _placed(outcome: Outcome, action: Action) -> Outcome:
+    """For a pending order being placed is all; a deal that is only placed is not done yet."""
+    return replace(outcome, ending=Ending.DONE, reason="") if isinstance(action, PlaceOrder) else outcome
+
+
+def _missing(outcome: Outcome, action: Action) -> Outcome:
+    """Of a removal it says that the order is not there any more: what became of it is looked at first."""
+    return _waits(outcome, action) if isinstance(action, CancelOrder) else outcome
 
 
 _EXCEPTIONS: Mapping[int, Judge] = {
+    PLACED: _placed,
+    INVALID: _missing,
     INVALID_STOPS: _levels,
     PRICE_OFF: _waits,
     POSITION_CLOSED: _closed_already,
@@ -81,7 +110,7 @@ def outcome_of(result: SendResult, action: Action) -> Outcome:
         retcode=result.retcode,
         price=result.price,
         volume=result.volume,
-        position=result.order if isinstance(action, OpenPosition) else action.position,
+        position=_position_of(result, action),
     )
     classed = _CLASSES[result.answer](plain, action.kind)
     if result.answer is Answer.STATE and not result.sent:
@@ -90,9 +119,19 @@ def outcome_of(result: SendResult, action: Action) -> Outcome:
     return classed if special is None else special(classed, action)
 
 
+def _position_of(result: SendResult, action: Action) -> int | None:
+    """Return the ticket of the position that is changed, or will be that of what the order opens."""
+    match action:
+        case MoveStop() | ClosePosition() | SetLevels():
+            return action.position
+        case OpenPosition() | PlaceOrder():
+            return result.order
+        case CancelOrder():
+            return action.order
+
+
 def is_gone(outcome: Outcome, action: Action) -> bool:
     """Answer whether the position is to be looked for at once: somebody else seems to have closed (part of) it."""
     codes = (POSITION_CLOSED, INVALID_CLOSE_VOLUME, CLOSE_ORDER_EXIST)
-    return (
-        outcome.ending is not Ending.DONE and outcome.retcode in codes and isinstance(action, MoveStop | ClosePosition)
-    )
+    changes = isinstance(action, MoveStop | ClosePosition | SetLevels)
+    return outcome.ending is not Ending.DONE and outcome.retcode in codes and changes

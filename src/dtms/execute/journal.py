@@ -4,7 +4,17 @@ from collections.abc import Iterable, Mapping
 
 import structlog
 
-from dtms.domain.actions import Action, ClosePosition, Intent, MoveStop, OpenPosition, Outcome
+from dtms.domain.actions import (
+    Action,
+    CancelOrder,
+    ClosePosition,
+    Intent,
+    MoveStop,
+    OpenPosition,
+    Outcome,
+    PlaceOrder,
+    SetLevels,
+)
 from dtms.domain.errors import BrokerUnavailable
 from dtms.domain.facts import Fact, FactKind, Json
 from dtms.domain.trade import Trade
@@ -86,13 +96,26 @@ def describe(action: Action) -> str:
     """Tell an action in words."""
     match action:
         case MoveStop():
-            was = "none" if action.expected_stop is None else f"{action.expected_stop:.10g}"
+            was = _level(action.expected_stop)
             return f"stop of {action.symbol} #{action.position} from {was} to {action.stop:.10g}"
+        case SetLevels():
+            stop = f"stop from {_level(action.expected_stop)} to {_level(action.stop)}"
+            target = f"target from {_level(action.expected_target)} to {_level(action.target)}"
+            return f"levels of {action.symbol} #{action.position}: {stop}, {target}"
         case ClosePosition():
             return f"close {action.volume} of {action.expected_volume} lots of {action.symbol} #{action.position}"
         case OpenPosition():
-            what = action.kind.value.replace("_", " ")
-            return f"{what}: {action.side.direction} {action.volume} lots of {action.symbol}, stop {action.stop:.10g}"
+            what, stop = action.kind.value.replace("_", " "), _level(action.stop)
+            return f"{what}: {action.side.direction} {action.volume} lots of {action.symbol}, stop {stop}"
+        case PlaceOrder():
+            order = f"{action.side.direction} {action.way.value} order for {action.volume} lots of {action.symbol}"
+            return f"{order} at {action.price:.10g}, stop {_level(action.stop)}"
+        case CancelOrder():
+            return f"remove order {action.order} of {action.symbol}"
+
+
+def _level(price: float | None) -> str:
+    return "none" if price is None else f"{price:.10g}"
 
 
 def action_details(intent: Intent, outcome: Outcome) -> dict[str, Json]:
@@ -108,10 +131,33 @@ def action_details(intent: Intent, outcome: Outcome) -> dict[str, Json]:
         "price": outcome.price,
         "volume": None if outcome.volume is None else float(outcome.volume),
         "rule": intent.serves.rule if intent.serves else None,
-        "position": outcome.position if isinstance(action, OpenPosition) else action.position,
+        "position": _concerned(action, outcome),
     }
-    if isinstance(action, MoveStop):
-        details |= {"stop": action.stop, "old_stop": action.expected_stop}
-    if isinstance(action, OpenPosition):
-        details |= {"stop": action.stop, "side": action.side.direction}
-    return details
+    return details | _asked(action)
+
+
+def _concerned(action: Action, outcome: Outcome) -> int | None:
+    """Return the ticket of the position that an action changes or opens, or will open when its order is filled."""
+    match action:
+        case MoveStop() | ClosePosition() | SetLevels():
+            return action.position
+        case OpenPosition() | PlaceOrder():
+            return outcome.position
+        case CancelOrder():
+            return action.order
+
+
+def _asked(action: Action) -> dict[str, Json]:
+    match action:
+        case MoveStop():
+            return {"stop": action.stop, "old_stop": action.expected_stop}
+        case SetLevels():
+            old: dict[str, Json] = {"old_stop": action.expected_stop, "old_target": action.expected_target}
+            return {"stop": action.stop, "target": action.target, **old}
+        case OpenPosition():
+            return {"stop": action.stop, "side": action.side.direction}
+        case PlaceOrder():
+            order: dict[str, Json] = {"way": action.way.value, "order_price": action.price}
+            return {"stop": action.stop, "target": action.target, "side": action.side.direction, **order}
+        case ClosePosition() | CancelOrder():
+            return {}

@@ -17,8 +17,9 @@ import structlog
 from dtms.decide import proof, settle
 from dtms.decide.proof import Executed, NotExecuted, NotYet, Question, Verdict
 from dtms.domain.actions import Action, ActionKind, Ending, Intent, IntentState, OpenPosition, Outcome
-from dtms.domain.errors import BrokerUnavailable
+from dtms.domain.errors import BrokerUnavailable, LeaseHeld
 from dtms.domain.facts import Fact, FactKind, Json
+from dtms.domain.owners import Asker
 from dtms.domain.prices import ZERO
 from dtms.domain.snapshot import Evidence
 from dtms.domain.trade import Retry, State, Trade
@@ -26,6 +27,7 @@ from dtms.execute.book import Book, Watch
 from dtms.execute.closing import Closing
 from dtms.execute.desk import Desk
 from dtms.execute.journal import describe
+from dtms.execute.leases import Held
 from dtms.execute.retries import next_try_ms
 from dtms.execute.shown import identifier_of, position_of
 from dtms.ports.store import Unit
@@ -58,33 +60,61 @@ class Resolving:
         self._inquiries: dict[int, Inquiry] = {}
 
     async def resolve(self, watch: Watch) -> None:
-        """Look for what unanswered requests did: adopt it, end them, or let them wait."""
-        for intent in list(watch.open_intents.values()):
-            try:
-                verdict = await self._verdict(watch, intent)
-                if isinstance(verdict, Executed):
-                    await self._adopt(watch, intent, verdict)
-                    continue
-            except BrokerUnavailable as error:
-                verdict = NotYet(f"the broker does not answer: {error}")
-            if isinstance(verdict, NotExecuted):
-                await self._end(watch, intent, verdict)
-            else:
-                await self._wait(watch, intent, verdict)
+        """Look for what unanswered requests did: adopt it, end them, or let them wait.
+
+        Under the ticket's lease, announced first, so that a process that slept sends none of them any more; while
+        another live process has it, its requests are left alone.
+        """
+        try:
+            async with self._desk.leases.held(self._desk.key_of(watch.trade), watch.ticket) as held:
+                away = await self._announced(held)
+                for intent in list(watch.open_intents.values()):
+                    await self._resolve(watch, intent, away)
+        except LeaseHeld as error:
+            log.info("intents_left_alone", ticket=watch.ticket, holder=error.holder)
+            self._desk.hurry()
+
+    async def _announced(self, held: Held) -> NotYet | None:
+        """Announce the lease's token; why nothing can be known yet, when the gateway does not take it."""
+        try:
+            await self._desk.leases.announce(held)
+        except BrokerUnavailable as error:
+            return _unanswered(error)
+        return None
+
+    async def _resolve(self, watch: Watch, intent: Intent, away: NotYet | None) -> None:
+        verdict: Verdict
+        try:
+            verdict = away or await self._verdict(watch, intent)
+            if isinstance(verdict, Executed):
+                await self._adopt(watch, intent, verdict)
+                return
+        except BrokerUnavailable as error:
+            verdict = _unanswered(error)
+        if isinstance(verdict, NotExecuted):
+            await self._end(watch, intent, verdict)
+        else:
+            await self._wait(watch, intent, verdict)
 
     async def late_parts(self, watch: Watch) -> None:
         """Look whether a part that counts as not executed was closed after all, when lots went that nobody took."""
         for intent in await self._desk.store.intents(ticket=watch.ticket):
-            if intent.state is IntentState.NOT_EXECUTED and intent.action.kind is ActionKind.CLOSE_PART:
+            is_lost = intent.state is IntentState.NOT_EXECUTED and intent.asker is Asker.DTMS
+            if is_lost and intent.action.kind is ActionKind.CLOSE_PART:
                 await self.arrived(watch, intent)
 
     async def arrived(self, watch: Watch, intent: Intent) -> bool:
-        """Adopt what an intent did after all, long after it was found not executed; False when it did not."""
-        verdict = await self._verdict(watch, intent)
-        if isinstance(verdict, Executed):
-            await self._adopt(watch, intent, verdict)
-        else:
-            self._inquiries.pop(intent.number, None)
+        """Adopt what an intent did after all, long after it was found not executed; False when it did not.
+
+        Raises:
+            LeaseHeld: while another has the ticket's lease.
+        """
+        async with self._desk.leases.held(self._desk.key_of(watch.trade), watch.ticket):
+            verdict = await self._verdict(watch, intent)
+            if isinstance(verdict, Executed):
+                await self._adopt(watch, intent, verdict)
+            else:
+                self._inquiries.pop(intent.number, None)
         return isinstance(verdict, Executed)
 
     # --- judging -------------------------------------------------------------------------------------------------
@@ -282,6 +312,10 @@ class Resolving:
         return self._desk.journal.fact(
             FactKind.INTENT, words, trade=trade, details=details, correlation_id=intent.correlation_id
         )
+
+
+def _unanswered(error: BrokerUnavailable) -> NotYet:
+    return NotYet(f"the broker does not answer: {error}")
 
 
 def _ended(intent: Intent, state: IntentState, told: str, now_ms: int) -> Intent:

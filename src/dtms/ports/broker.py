@@ -8,7 +8,7 @@ from typing import Protocol
 
 from dtms.domain.account import Account
 from dtms.domain.actions import Action
-from dtms.domain.market import Bars, FlowBars, Instrument, Tick, Timeframe
+from dtms.domain.market import Bars, FlowBars, Instrument, Side, Tick, Timeframe
 from dtms.domain.position import Deal, Order, Position
 from dtms.domain.snapshot import Evidence, Snapshot
 
@@ -42,6 +42,14 @@ class SendResult:
     deal: int | None = None
     volume: Decimal | None = None
     price: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """A code in words: what it means, and what can be done about it."""
+
+    meaning: str
+    remedy: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +133,25 @@ class Broker(Protocol):
 
     async def send(self, action: Action, *, number: int, fence: Fence, tick: Tick) -> SendResult:
         """Send one committed intent. Never raises for a trade failure: what is not known is ``Answer.AMBIG``."""
+        ...
+
+    async def check(self, action: Action, *, number: int, tick: Tick) -> SendResult:
+        """Ask whether the broker would take an action as things are, and send nothing.
+
+        Never raises: a broker that does not answer is ``Answer.WAIT``. ``Answer.OK`` is no promise.
+        """
+        ...
+
+    def explain(self, retcode: int) -> Advice:
+        """Explain the code of a ``SendResult``, or of the outcome made of it."""
+        ...
+
+    async def margin(self, symbol: str, side: Side, lots: Decimal, price: float) -> float:
+        """Return the margin that a market order needs, in account currency, whatever the symbol is quoted in."""
+        ...
+
+    async def profit(self, symbol: str, side: Side, lots: Decimal, open_price: float, close_price: float) -> float:
+        """Return what lots bring between two prices, in account currency, costs aside; negative for a loss."""
         ...
 
     def server_offset_ms(self, at_ms: int) -> int:

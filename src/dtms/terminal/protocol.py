@@ -74,7 +74,15 @@ SYMBOL_FIELDS = _names(
 RATE_COLUMNS = _names("time open high low close tick_volume spread real_volume")
 TICK_COLUMNS = _names("time bid ask last volume time_msc flags volume_real")
 
-TIMEFRAMES = {1: "TIMEFRAME_M1", 5: "TIMEFRAME_M5", 15: "TIMEFRAME_M15", 60: "TIMEFRAME_H1"}
+TIMEFRAMES = {
+    1: "TIMEFRAME_M1",
+    5: "TIMEFRAME_M5",
+    15: "TIMEFRAME_M15",
+    30: "TIMEFRAME_M30",
+    60: "TIMEFRAME_H1",
+    240: "TIMEFRAME_H4",
+    1440: "TIMEFRAME_D1",
+}
 """Minutes to the vendor's constant."""
 
 
