@@ -1,0 +1,170 @@
+"""Intelligent Exit: breakeven, a partial profit and a trailing stop beside whoever owns the position.
+
+| rule | when | what |
+| --- | --- | --- |
+| breakeven | progress 30 % (25 % for a scalp) | the stop goes to entry plus costs |
+| partial | progress 60 % (40 %) | half of the position is closed; none at the minimum lot |
+| trail | breakeven was reached, or the profit is 0.2 R | the stop follows at the distance of ``exits_distance.py`` |
+
+At most one action is proposed at a look, so that each is decided on what the one before it left. What a proposal never
+does: loosen a stop, cross the market, land within stops or freeze level + spread of it, change the target, or close so
+much that the rest could not stand. A note says of each rule why nothing is proposed, with its figures. Minimum change
+and cooldown bind trailing alone: breakeven comes once.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from dtms.decide.breakeven import breakeven_price
+from dtms.decide.exits_distance import distance_of
+from dtms.decide.exits_sight import Look, cooling, held, look_at, untouchable, why_not_there
+from dtms.decide.proposals import Proposal, Proposed, Sighting
+from dtms.decide.universal_sight import tightest
+from dtms.domain.actions import ActionKind, ClosePosition, MoveStop
+from dtms.domain.managed import Managed
+from dtms.domain.prices import away_from_market, valid_share
+from dtms.settings import Settings
+
+
+def propose(sighting: Sighting, settings: Settings) -> Proposed:
+    """Propose what protects the position's profit now, one action at most, and say why there is no more."""
+    look = look_at(sighting, settings)
+    changed = None if look.memory is sighting.managed else look.memory
+    if refused := untouchable(look):
+        return Proposed(notes={"position": refused}, memory=changed)
+    found = next((p for rule in _RULES if (p := rule(look)) is not None), None)
+    return Proposed(proposals=() if found is None else (found,), notes=look.notes, memory=changed)
+
+
+# --- breakeven -----------------------------------------------------------------------------------------------------
+
+
+def _breakeven(look: Look) -> Proposal | None:
+    """Move the stop to entry plus costs, once enough of the way is gone."""
+    told = _breakeven_waits(look)
+    if told is None:
+        wanted = breakeven_price(look.memory, look.at.tick, look.at.instrument, look.at.cost_money)
+        told = why_not_there(look, wanted)
+        if told is None:
+            due = f"breakeven at {look.rules.breakeven_progress:.0%}"
+            after = replace(look.memory, moved_ms=look.at.now_ms, breakeven_done=True, trailing_active=True)
+            return _moved(look, ActionKind.BREAKEVEN, wanted, f"{_told(look)}, {due}: entry plus costs", after)
+    look.notes["breakeven"] = told
+    return None
+
+
+def _breakeven_waits(look: Look) -> str | None:
+    if look.memory.breakeven_done:
+        return "done"
+    if look.progress < look.rules.breakeven_progress:
+        return f"at {look.progress:.0%} of the way, due at {look.rules.breakeven_progress:.0%}"
+    return held(look, ActionKind.BREAKEVEN)
+
+
+# --- partial -------------------------------------------------------------------------------------------------------
+
+
+def _partial(look: Look) -> Proposal | None:
+    """Take a share of the profit, once enough of the way is gone."""
+    told = _partial_waits(look)
+    if told is None:
+        position, share = look.at.position, look.rules.partial_share
+        part = valid_share(position.volume, share, look.at.instrument)
+        if part is not None:
+            action = ClosePosition(
+                kind=ActionKind.TAKE_PARTIAL,
+                position=position.ticket,
+                symbol=position.symbol,
+                side=position.side,
+                volume=part,
+                expected_volume=position.volume,
+            )
+            reason = f"{_told(look)}, partial at {look.rules.partial_progress:.0%}: {share:.0%} of {position.volume}"
+            return Proposal(action=action, rule="partial", reason=reason, after=replace(look.memory, partial_done=True))
+        told = f"{share:.0%} of {position.volume} lots is no part that leaves a valid rest (minimum lot)"
+    look.notes["partial"] = told
+    return None
+
+
+def _partial_waits(look: Look) -> str | None:
+    if look.memory.partial_done:
+        return "done"
+    if look.progress < look.rules.partial_progress:
+        return f"at {look.progress:.0%} of the way, due at {look.rules.partial_progress:.0%}"
+    return held(look, ActionKind.TAKE_PARTIAL)
+
+
+# --- trailing ------------------------------------------------------------------------------------------------------
+
+
+def _trail(look: Look) -> Proposal | None:
+    """Bring the stop after the price."""
+    told = _trail_waits(look)
+    if told is None:
+        aim = trailing_stop(look)
+        if isinstance(aim, str):
+            told = aim
+        else:
+            stop, reason = aim
+            told = _too_little(look, stop) or why_not_there(look, stop)
+            if told is None:
+                after = replace(look.memory, moved_ms=look.at.now_ms, trailing_active=True)
+                return _moved(look, ActionKind.TRAIL, stop, reason, after)
+            told = f"{reason}: {told}"
+    look.notes["trail"] = told
+    return None
+
+
+def _trail_waits(look: Look) -> str | None:
+    if not look.may_trail:
+        return f"at {look.r:.2f} R, waits for breakeven or {look.settings.exits.active_r:g} R"
+    return held(look, ActionKind.TRAIL) or cooling(look)
+
+
+def trailing_stop(look: Look) -> tuple[float, str] | str:
+    """Return where the stop belongs and by what, on the grid, or why there is no such place."""
+    if look.levels is None:
+        return "ATR of M15 is unknown"
+    side, aim = look.memory.side, distance_of(look.rules, look.at.gates, look.at.vix, look.settings.exits)
+    distance = max(aim.atr * look.levels.atr, look.clearance)
+    stop = away_from_market(look.price - side.sign * distance, side, look.at.instrument)
+    return stop, f"{aim.told} of {look.levels.atr:.6g} behind {look.price:.10g}"
+
+
+def _too_little(look: Look, stop: float) -> str | None:
+    """Return why a stop is no improvement worth a request; one that is absent is always worth it."""
+    live = tightest(look.at)
+    if live is None:
+        return None
+    gain_r = (stop - live) * look.memory.side.sign / look.memory.risk
+    if gain_r <= 0.0:
+        return f"{stop:.10g} would not improve the stop at {live:.10g}"
+    if gain_r < look.rules.min_change_r - 1e-9:
+        return f"{gain_r:.3f} R better than {live:.10g}, at least {look.rules.min_change_r:g} R is asked for"
+    return None
+
+
+# --- what was decided ------------------------------------------------------------------------------------------------
+
+
+def _moved(look: Look, kind: ActionKind, stop: float, reason: str, after: Managed) -> Proposal:
+    position = look.at.position
+    action = MoveStop(
+        kind=kind,
+        position=position.ticket,
+        symbol=position.symbol,
+        side=position.side,
+        stop=stop,
+        target=position.target,
+        expected_stop=position.stop,
+    )
+    rule = "breakeven" if kind is ActionKind.BREAKEVEN else "trail"
+    return Proposal(action=action, rule=rule, reason=reason, after=after)
+
+
+def _told(look: Look) -> str:
+    return f"{look.progress:.0%} of the way ({look.r:.2f} R)"
+
+
+_RULES: tuple[Callable[[Look], Proposal | None], ...] = (_breakeven, _partial, _trail)
+"""Most urgent first."""
