@@ -175,8 +175,8 @@ def test_a_main_file_that_is_spoilt_while_it_is_open_is_not_believed(
 # --- what a crash left -----------------------------------------------------------------------------------------------
 
 
-def _crashed(path: Path) -> bytes:
-    """Leave a store as a crash does, with a log; return the log."""
+def _crashed(path: Path, steps: str = "cccccccccc") -> bytes:
+    """Leave a store as a crash does, with a log of commits (c) and grants of a lease (l); return the log."""
     script = (
         "import asyncio, os, sys\n"
         "from builders import ManualClock, fact, trade\n"
@@ -185,12 +185,17 @@ def _crashed(path: Path) -> bytes:
         "async def main():\n"
         "    store = SqlStore(sys.argv[1], ManualClock())\n"
         "    await store.open()\n"
-        "    for n in range(1, 11):\n"
-        "        await store.commit(Unit(create=(trade(n),), facts=(fact(n),)))\n"
+        "    n = 0\n"
+        "    for step in sys.argv[2]:\n"
+        "        n = n + (step == 'c')\n"
+        "        if step == 'c':\n"
+        "            await store.commit(Unit(create=(trade(n),), facts=(fact(n),)))\n"
+        "        else:\n"
+        "            await store.grant('5', 'here:1:1', 15.0, ticket=5)\n"
         "    os._exit(0)\n"
         "asyncio.run(main())\n"
     )
-    subprocess.run([sys.executable, "-c", script, f"sqlite:///{path}"], cwd=HERE, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", script, f"sqlite:///{path}", steps], cwd=HERE, check=True, timeout=60)
     return _log(path).read_bytes()
 
 
@@ -229,6 +234,33 @@ def test_a_log_damaged_before_its_end_stops_the_start_and_is_left_as_it_is(path:
         assert _log(path).read_bytes() == bytes(spoilt)
     _log(path).write_bytes(log)
     assert _start(path) == 10
+
+
+@pytest.mark.parametrize(
+    ("steps", "spoilt", "lost"),
+    [
+        ("ccllll", 3, None),  # of the grants nobody waited to see one on the disk
+        ("cclllc", 3, None),  # nor was the commit that would have taken them there answered
+        ("cclllcl", 3, 1),  # it was: another commit began
+        ("cclcll", 4, 1),
+        ("cclccl", 4, 2),
+    ],
+)
+def test_after_a_power_cut_grants_may_be_missing_and_commits_may_not(
+    path: Path, steps: str, spoilt: int, lost: int | None
+) -> None:
+    """The commit of the step with this number (from 1) is not on the disk as it was, and all that follow are."""
+    log = _crashed(path, steps)
+    commits = read_log(log).commits
+    assert len(commits) == len(steps)
+    torn = bytearray(log)
+    torn[32 + (commits[spoilt - 1] - 1) * FRAME + 2000] ^= 4
+    _log(path).write_bytes(torn)
+    if lost is None:
+        assert _start(path) == steps[: spoilt - 1].count("c")
+    else:
+        with pytest.raises(StoreDamaged, match=f"at least {lost} committed"):
+            _start(path)
 
 
 def test_how_far_a_log_is_whole_is_told_as_the_database_tells_it(tmp_path: Path) -> None:

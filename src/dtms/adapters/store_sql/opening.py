@@ -26,7 +26,7 @@ def make_sound(database: SqliteDatabase, witness: Witness | None) -> None:
     """
     database.make_file()
     if database.path is not None:
-        require_whole_log(database.path)
+        require_whole_log(database.path, database.counting_page)
     verify_start(database)
     with database.named():
         migrate(database.engine)

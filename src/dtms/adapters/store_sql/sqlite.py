@@ -27,6 +27,7 @@ OWNER_ONLY = 0o600
 BEGIN = "BEGIN IMMEDIATE"
 """Take the write lock at once: what a transaction reads stays true until it commits, whoever else writes."""
 
+RELAXED_LOG_PAGES = 8_000
 SHORT_PAUSE_S, LONG_PAUSE_S = 0.0003, 0.005
 SHORT_WAIT_S = 0.5
 """Whoever waits for the write lock looks again after the short pause for so long, then after the long one: most locks
@@ -143,6 +144,16 @@ class SqliteDatabase:
         except OSError as error:
             raise StoreFailed(f"the store {self.path} cannot be opened: {error.strerror}") from error
 
+    def counting_page(self) -> int | None:
+        """Return the page that every synchronised commit writes, because it is counted; None when it cannot be told."""
+        try:
+            with contextlib.closing(self.connect("ro")) as connection:
+                asked = "SELECT rootpage FROM sqlite_master WHERE name = 'counters' AND type = 'table'"
+                found = connection.execute(asked).fetchone()
+        except (DriverError, UnicodeDecodeError):
+            return None
+        return int(found[0]) if found else None
+
     def settle(self, *, strictly: bool) -> None:
         """Bring the log's content into the main file and synchronise both.
 
@@ -205,6 +216,8 @@ def prepare_reader(connection: Any) -> None:
 def make_relaxed(connection: Any) -> None:
     """Let commits return before the disk has them: the next one of a strict connection takes them there."""
     connection.execute("PRAGMA synchronous = NORMAL")
+    # Settling the log waits for the disk: it is left to strict connections, unless there is none that commits.
+    connection.execute(f"PRAGMA wal_autocheckpoint = {RELAXED_LOG_PAGES}")
 
 
 def begin(cursor: Any) -> None:

@@ -2,11 +2,13 @@
 
 SQLite believes the log up to the last commit whose frames all have the right checksums, and says nothing of what
 follows. After a power cut that is right: the last commit was not on the disk, so nobody was told of it. But a commit
-begins only when the one before it is on the disk. When two commits follow on the last one that is believed, the first
-of them was acknowledged, and is lost. Format: https://sqlite.org/fileformat2.html#walformat.
+begins only when the one before it is on the disk, unless that one is of leases alone, which nobody waits to see on the
+disk. So when a synchronised commit is not believed and another one follows, it was acknowledged, and is lost. Those
+commits are known by the page that counts them. Format: https://sqlite.org/fileformat2.html#walformat.
 """
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,12 +29,26 @@ class Log:
 
     commits: tuple[int, ...]
     """Those whose frames bear the log's salts, whatever their checksums."""
+    pages: tuple[int, ...]
+    """Which page each frame holds; 0 for one that is of another log."""
     believed: int
     """The last one that SQLite will read; 0 for none."""
 
+    def lost(self, counting_page: int | None) -> int:
+        """Count the commits that were acknowledged, for all that can be told, and will not be read.
 
-def require_whole_log(path: Path) -> None:
+        Without ``counting_page`` every commit is taken for a synchronised one.
+        """
+        follow = [commit for commit in self.commits if commit > self.believed]
+        begins = [self.believed, *follow]
+        whole = [self.pages[a:b] for a, b in zip(begins, follow, strict=False)]
+        return sum(counting_page is None or counting_page in pages for pages in whole[:-1])
+
+
+def require_whole_log(path: Path, counting_page: Callable[[], int | None]) -> None:
     """See, while nobody has the store open, that its log holds all commits that were acknowledged.
+
+    ``counting_page`` answers which page every synchronised commit writes.
 
     Raises:
         StoreDamaged: when acknowledged commits are lost.
@@ -45,9 +61,9 @@ def require_whole_log(path: Path) -> None:
     except OSError as error:
         raise StoreFailed(f"the log of the store {path} cannot be read: {error.strerror}") from error
     log = read_log(content)
-    follow = sum(1 for commit in log.commits if commit > log.believed)
-    if follow > 1 and _still(path, content):
-        lost = f"at least {follow - 1} committed transactions are lost"
+    count = log.lost(None) and log.lost(counting_page())
+    if count and _still(path, content):
+        lost = f"at least {count} committed transactions are lost"
         raise StoreDamaged((), f"the log of {path} is not sound after frame {log.believed}, {lost}")
 
 
@@ -60,11 +76,11 @@ def _still(path: Path, content: bytes) -> bool:
 def read_log(content: bytes) -> Log:
     """Find the commits in a log's content, and how far it is whole."""
     if len(content) < LOG_HEADER_BYTES:
-        return Log(commits=(), believed=0)
+        return Log(commits=(), pages=(), believed=0)
     magic, _, stored_bytes, _, *rest = _HEADER.unpack_from(content)
     page_bytes = 65536 if stored_bytes == 1 else stored_bytes
     if magic not in LOG_MAGIC or page_bytes < 512 or page_bytes % 8:
-        return Log(commits=(), believed=0)
+        return Log(commits=(), pages=(), believed=0)
     frames = _frames(content, page_bytes)
     own = np.all(frames[:, 2:4].astype(np.uint32) == np.array(rest[:2], np.uint32), axis=1)
     ends = frames[:, 1] != 0
@@ -72,7 +88,8 @@ def read_log(content: bytes) -> Log:
     # The first frame that is not this log's, or has another checksum, ends what is believed.
     believed = int(np.argmin(np.append(own & sound, False)))
     commits = tuple(int(place) + 1 for place in np.flatnonzero(own & ends))
-    return Log(commits=commits, believed=max((c for c in commits if c <= believed), default=0))
+    pages = tuple(int(page) for page in np.where(own, frames[:, 0], 0))
+    return Log(commits=commits, pages=pages, believed=max((c for c in commits if c <= believed), default=0))
 
 
 def _frames(content: bytes, page_bytes: int) -> Words:
