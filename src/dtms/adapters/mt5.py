@@ -121,10 +121,11 @@ class Mt5Broker(Mt5Trading):
         past = [order for order in found.past_orders if mt5_read.came_to_something(order)]
         return list(found.positions), [*found.orders, *past], list(found.deals)
 
-    async def evidence(self, number: int, symbol: str, since_ms: int) -> Evidence:
-        return await self._searched(self.magic_of(number), since_ms, symbol=symbol)
+    async def evidence(self, number: int, symbol: str, since_ms: int, *, order: int | None = None) -> Evidence:
+        named = {} if order is None else {"order": order}
+        return await self._searched(self.magic_of(number), since_ms, symbol=symbol, **named)
 
-    async def _searched(self, magic: int, since_ms: int, **also: str) -> Evidence:
+    async def _searched(self, magic: int, since_ms: int, **also: str | int) -> Evidence:
         await self._ready()
         begun_ms = self._clock.market_ms()
         mark = searched_mark(magic, self.ways)

@@ -123,8 +123,11 @@ class Broker(Protocol):
         """Search positions, orders and deals for a magic number."""
         ...
 
-    async def evidence(self, number: int, symbol: str, since_ms: int) -> Evidence:
-        """Read in one gateway call a symbol's books since a moment, and all that carries an intent's number."""
+    async def evidence(self, number: int, symbol: str, since_ms: int, *, order: int | None = None) -> Evidence:
+        """Read in one gateway call a symbol's books since a moment, and all that carries an intent's number.
+
+        ``order`` is a pending order whose end is looked for, too, however old it is.
+        """
         ...
 
     async def announce(self, key: str, token: int) -> Fence:

@@ -11,8 +11,9 @@ from typing import Any
 
 from dtms.terminal import vendor
 from dtms.terminal.asking import Failed, Terminal
-from dtms.terminal.guards import Budget, Fences, is_reducing
-from dtms.terminal.protocol import ACCOUNT_FIELDS, TERMINAL_FIELDS, TIMEFRAMES, Message, Refusal
+from dtms.terminal.guards import Budget, Refused
+from dtms.terminal.protocol import ACCOUNT_FIELDS, ORDER_FIELDS, TERMINAL_FIELDS, TIMEFRAMES, Message, Refusal
+from dtms.terminal.trading import Trading
 from dtms.terminal.vendor import (
     VENDOR_CALLS,
     Malformed,
@@ -24,15 +25,8 @@ from dtms.terminal.vendor import (
 )
 
 _LOGIN, _SERVER = ACCOUNT_FIELDS.index("login"), ACCOUNT_FIELDS.index("server")
+_TICKET = ORDER_FIELDS.index("ticket")
 _CONNECTED = TERMINAL_FIELDS.index("connected")
-
-
-class Refused(Exception):
-    """A request that is not passed on."""
-
-    def __init__(self, reason: Refusal, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 class Gateway:
@@ -60,17 +54,13 @@ class Gateway:
         self._terminal = Terminal(module)
         self._login = login
         self._server = server
-        self._fences = Fences()
-        self._budget = Budget(requests_per_day, reserve, now)
+        trading = Trading(self._terminal, self._who, instance=instance, budget=Budget(requests_per_day, reserve, now))
         self._credentials = dict(credentials or {})
         self._utc_ms = utc_ms
         self._calls: dict[str, Callable[[Message], Any]] = {
             "connect": self._connect,
             "account": lambda request: self._who(request.get("login"), request.get("server")),
             "clock": lambda _: self._clock(),
-            "fence": self._fence,
-            "send": self._send,
-            "order_check": self._check,
             "snapshot": self._snapshot,
             "positions": self._positions,
             "quotes": self._quotes,
@@ -79,6 +69,7 @@ class Gateway:
             "evidence": self._evidence,
             "history": self._history,
             "instrument": self._instrument,
+            **trading.calls(),
         }
         if self._terminal.simulation is not None:  # a real terminal has nothing of the kind, so there is no such call
             self._calls["simulation"] = self._simulate
@@ -149,36 +140,6 @@ class Gateway:
             return {"simulated": False, "utc_ms": self._utc_ms(), "rate": 1.0}
         return {"simulated": True, "utc_ms": int(simulation.utc_ms()), "rate": float(simulation.rate)}
 
-    def _fence(self, request: Message) -> Message:
-        key, token = argument(request, "key", str), argument(request, "token", int)
-        if not self._fences.announce(key, token):
-            raise Refused(Refusal.FENCED, f"a higher token than {token} was announced for {key}")
-        return {"instance": self.instance}
-
-    def _send(self, request: Message) -> Any:
-        """Send one trade request, when instance, token, account and budget permit; answers the result or None."""
-        trade = vendor.trade_request(request.get("request"))
-        key, token = argument(request, "key", str), argument(request, "token", int)
-        if argument(request, "instance", int) != self.instance:
-            raise Refused(Refusal.OTHER_INSTANCE, "the gateway was restarted: announce the token again")
-        if not self._fences.admits(key, token):
-            raise Refused(Refusal.FENCED, f"token {token} is not the one announced last for {key}")
-        self._may_send(request)
-        reducing = is_reducing(trade)
-        if not self._budget.take(reducing=reducing):
-            raise Refused(Refusal.BUDGET, "the budget of requests per day is spent")
-        answer = self._terminal.ask("order_send", trade)
-        return None if answer is None else self._terminal.read("order_send", vendor.read_result, answer)
-
-    def _may_send(self, request: Message) -> None:
-        try:
-            self._who(request.get("login"), request.get("server"))
-        except Failed as failure:  # nothing was sent yet, so this is a refusal
-            raise Refused(Refusal.DISCONNECTED, str(failure)) from failure
-
-    def _check(self, request: Message) -> Any:
-        return self._terminal.need("order_check", vendor.read_check, vendor.trade_request(request.get("request")))
-
     def _snapshot(self, request: Message) -> Message:
         symbols = symbols_of(request)
         return self._witnessed(
@@ -248,11 +209,13 @@ class Gateway:
         """Search positions, orders and history for a magic number, or for a mark inside comments.
 
         With ``symbol`` all of that symbol is listed as well: what lost its number and its mark is found by content.
+        With ``order`` that order's end is asked for by its ticket, too: it may have been placed before the window.
         The account is looked at before and after, as lists are empty while there is no connection.
         """
         magic, mark = argument(request, "magic", int), argument(request, "mark", str)
         symbol = argument(request, "symbol", str) if "symbol" in request else None
         window = argument(request, "date_from", int), argument(request, "date_to", int)
+        order = argument(request, "order", int) if "order" in request else None
 
         def ours(answer: Any) -> list[Any]:
             return [
@@ -260,6 +223,7 @@ class Gateway:
             ]
 
         self._who(request.get("login"), request.get("server"))
+        by_ticket = [] if order is None else self._past_order(order)
         found = {
             "positions": self._terminal.need("positions_get", lambda found: read_positions(ours(found))),
             "orders": self._terminal.need("orders_get", lambda found: vendor.read_orders(ours(found))),
@@ -268,8 +232,14 @@ class Gateway:
             ),
             "deals": self._terminal.need("history_deals_get", lambda found: vendor.read_deals(ours(found)), *window),
         }
+        known = {row[_TICKET] for row in found["past_orders"]}
+        found["past_orders"] += [row for row in by_ticket if row[_TICKET] not in known]
         self._who(request.get("login"), request.get("server"))
         return found
+
+    def _past_order(self, ticket: int) -> list[Any]:
+        rows: list[Any] = self._terminal.need("history_orders_get", vendor.read_orders, ticket=ticket)
+        return rows
 
     def _history(self, request: Message) -> list[Any]:
         """List deals: of one position when ``position`` is given, else of the window (server seconds)."""

@@ -4,9 +4,19 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from dtms.terminal.protocol import Refusal
+
 DAY_S = 86_400.0
 _REDUCING_ACTIONS = frozenset({6, 8, 10})  # SLTP, REMOVE, CLOSE_BY
 _DEAL = 1
+
+
+class Refused(Exception):
+    """A request that is not passed on."""
+
+    def __init__(self, reason: Refusal, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 def is_reducing(request: Mapping[str, Any]) -> bool:
