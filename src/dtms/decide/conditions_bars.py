@@ -1,4 +1,4 @@
-"""Conditions on the patterns of closed bars; ages count closed bars, 0 is the newest."""
+"""Conditions on the shape of closed bars and on what is averaged over them."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -6,88 +6,6 @@ from typing import Annotated
 from dtms.decide.conditions_facts import Judged, MarketFacts, NotKnown
 from dtms.decide.conditions_params import Beyond, ForSide, OnBars, Where, Wrong, number, whole
 from dtms.domain.market import Side, Timeframe
-from dtms.market.patterns import SeenBreak
-from dtms.market.structure import BreakKind
-
-_UP = {Side.LONG: "up", Side.SHORT: "down"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Broken:
-    """Structure was broken lately, and no bar closed back since; ``kind`` and ``side`` come with the name."""
-
-    kind: BreakKind
-    side: Side
-    timeframe: OnBars
-    age_bars_max: Annotated[int, whole(0, 200)] = 5
-
-    def wanted(self) -> str:
-        return f"{self.kind} {_UP[self.side]} on {self.timeframe.name} in the last {self.age_bars_max + 1} bars"
-
-    def judge(self, facts: MarketFacts) -> Judged:
-        breaks = facts.patterns(self.timeframe).breaks
-        newest = next((b for b in breaks if b.kind is self.kind and b.side is self.side), None)
-        if newest is None:
-            return Judged(
-                False, f"no {self.kind} {_UP[self.side]}, {_told(breaks[0]) if breaks else 'no break at all'}"
-            )
-        return Judged(newest.age_bars <= self.age_bars_max and not newest.undone, _told(newest))
-
-
-def _told(seen: SeenBreak) -> str:
-    undone = ", undone since" if seen.undone else ""
-    return f"{seen.kind} {_UP[seen.side]} through {seen.level:.10g}, {seen.age_bars} bars ago{undone}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AtOrderBlock:
-    """The price is back at a standing order block, or within a share of ATR of it."""
-
-    timeframe: OnBars = Timeframe.M15
-    direction: ForSide
-    tolerance_atr: Annotated[float, number(0, 5)] = 0.1
-    age_bars_max: Annotated[int, whole(0, 600)] = 200
-
-    def wanted(self) -> str:
-        return f"price within {self.tolerance_atr:g} ATR of an order block for a {self.direction.direction}"
-
-    def judge(self, facts: MarketFacts) -> Judged:
-        patterns, at = facts.patterns(self.timeframe), facts.quote().opening(self.direction)
-        margin = self.tolerance_atr * (patterns.atr or 0.0)
-        blocks = [b for b in patterns.blocks(self.direction) if b.age_bars <= self.age_bars_max]
-        if not blocks:
-            return Judged(False, f"no order block stands on {self.timeframe.name}")
-        nearest = min(blocks, key=lambda b: max(b.low - at, at - b.high))
-        told = f"price {at:.10g}, nearest block {nearest.low:.10g} to {nearest.high:.10g}, {nearest.age_bars} bars old"
-        return Judged(nearest.low - margin <= at <= nearest.high + margin, told)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InGap:
-    """A fair value gap stands that is filled by so much; ``side`` comes with the name."""
-
-    side: Side
-    timeframe: OnBars
-    filled_pct_min: Annotated[float, number(0, 100)] = 0.0
-    filled_pct_max: Annotated[float, number(0, 100)] = 100.0
-    age_bars_max: Annotated[int, whole(0, 600)] = 100
-
-    def __post_init__(self) -> None:
-        if self.filled_pct_min > self.filled_pct_max:
-            raise Wrong("filled_pct_min must not be above filled_pct_max")
-
-    def wanted(self) -> str:
-        filled = f"{self.filled_pct_min:g} to {self.filled_pct_max:g} % filled"
-        return f"gap {_UP[self.side]} on {self.timeframe.name}, {filled}"
-
-    def judge(self, facts: MarketFacts) -> Judged:
-        gaps = [g for g in facts.patterns(self.timeframe).gaps(self.side) if g.age_bars <= self.age_bars_max]
-        if not gaps:
-            return Judged(False, f"no gap {_UP[self.side]} stands on {self.timeframe.name}")
-        fits = [g for g in gaps if self.filled_pct_min <= g.filled_pct <= self.filled_pct_max]
-        shown = (fits or gaps)[0]
-        told = f"{shown.low:.10g} to {shown.high:.10g}, {shown.filled_pct:.0f} % filled, {shown.age_bars} bars old"
-        return Judged(bool(fits), told)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,28 +28,6 @@ class RejectionWick:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Swept:
-    """Liquidity beyond a swing was taken lately, in favour of a direction, and prices stayed back."""
-
-    timeframe: OnBars = Timeframe.M5
-    direction: ForSide
-    age_bars_max: Annotated[int, whole(0, 200)] = 3
-
-    def wanted(self) -> str:
-        which = "lows" if self.direction is Side.LONG else "highs"
-        return f"sweep of {which} on {self.timeframe.name} in the last {self.age_bars_max + 1} bars"
-
-    def judge(self, facts: MarketFacts) -> Judged:
-        sweeps = facts.patterns(self.timeframe).sweeps(self.direction)
-        if not sweeps:
-            return Judged(False, f"no sweep on {self.timeframe.name}")
-        shown = next((s for s in sweeps if not s.undone), sweeps[0])
-        told = f"{shown.level:.10g} swept to {shown.extreme:.10g}, {shown.age_bars} bars ago"
-        is_fresh = shown.age_bars <= self.age_bars_max and not shown.undone
-        return Judged(is_fresh, f"{told}{', undone since' if shown.undone else ''}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class InsideBar:
     """The newest bar lies within the one before it."""
 
@@ -143,29 +39,6 @@ class InsideBar:
     def judge(self, facts: MarketFacts) -> Judged:
         inside = bool(facts.patterns(self.timeframe).is_inside)
         return Judged(inside, "the newest bar is inside" if inside else "the newest bar is not inside")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EqualSwings:
-    """Several swing highs (LONG) or lows (SHORT) stand at about one price; ``of`` comes with the name."""
-
-    of: Side
-    timeframe: OnBars = Timeframe.M15
-    tolerance_atr: Annotated[float, number(0.01, 5)] = 0.2
-    count_min: Annotated[int, whole(2, 20)] = 2
-
-    def wanted(self) -> str:
-        within = f"within {self.tolerance_atr:g} ATR on {self.timeframe.name}"
-        return f"at least {self.count_min} equal {self._which()} {within}"
-
-    def _which(self) -> str:
-        return "highs" if self.of is Side.LONG else "lows"
-
-    def judge(self, facts: MarketFacts) -> Judged:
-        pool = facts.patterns(self.timeframe).pool(self.of, self.tolerance_atr)
-        if pool is None:
-            return Judged(False, f"no {self._which()} stand")
-        return Judged(pool.count >= self.count_min, f"{pool.count} {self._which()} at {pool.level:.10g}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
