@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import pytest
 from tests.execute.unsteady import Unsteady
-from tests.replay.windows import BTC, LONG, Window, config_of
+from tests.replay.windows import BTC, EUR, LONG, Window, config_of
 
 from dtms.adapters.clocks import LoopClock
 from dtms.adapters.links import LocalLink
@@ -42,7 +42,9 @@ from dtms.terminal.simulated.api import SimulatedTerminal
 T = TypeVar("T")
 MARKET = Window(recording=BTC, at="2017-11-10T09:40:04.657Z", side=LONG, stop=6465.77, hours=4.0, rules=())
 """A market to trade in; its own trader opens only after half an hour."""
-BTCUSD = MARKET.symbol
+FX = Window(recording=EUR, at="2017-09-08T12:05Z", side=LONG, stop=1.19025, hours=3.8, rules=())
+"""A Friday, and a market that closes in the evening."""
+BTCUSD, EURUSD = MARKET.symbol, FX.symbol
 
 
 class Away:
@@ -87,10 +89,7 @@ class House:
     taker: Noting
     trading: MainTrading
     keeper: asyncio.Task[None]
-
-    @property
-    def symbol(self) -> str:
-        return BTCUSD
+    symbol: str
 
     def tick(self) -> Any:
         return self.terminal.symbol_info_tick(self.symbol)
@@ -101,6 +100,10 @@ class House:
 
     def do(self, deed: str, **message: Any) -> Any:
         return self.terminal.simulation.control({"do": deed, **message})
+
+    def fault(self, kind: str, **known: Any) -> None:
+        """Let the terminal fail its callers from now on."""
+        self.do("add", fault={"kind": kind, **known})
 
     def open(self, side: str = "BUY", lots: float = 0.4, **levels: float) -> int:
         """Open a position in the terminal, as its owner or another program does; returns its ticket."""
@@ -202,11 +205,12 @@ async def built(
     wrap: Callable[[SqlStore], Any] | None = None,
     account: dict[str, Any] | None = None,
     program: str = MAIN,
+    window: Window = MARKET,
     **changes: Any,
 ) -> House:
     """Start a process; ``beside`` another it shares terminal, gateway and store file with that one."""
     if beside is None:
-        config = config_of(MARKET, **changes)
+        config = config_of(window, **changes)
         config = replace(config, account=replace(config.account, **(account or {})))
         clock = LoopClock(config.start_ms, machine_s=0.0)
         terminal = Unsteady(SimulatedTerminal(config, LoopClock(config.start_ms)))
@@ -253,6 +257,7 @@ async def built(
         taker=taker,
         trading=MainTrading(desk),
         keeper=asyncio.create_task(_keep(lease, clock)),
+        symbol=window.symbol,
     )
     if beside is None:
         await house.play(2)

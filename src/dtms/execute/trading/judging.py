@@ -52,9 +52,21 @@ def closing_price(side: Side, tick: Tick, instrument: Instrument) -> Against:
 
 
 def levels_on_grid(stop: float | None, target: float | None, instrument: Instrument) -> Levels:
-    """Put both levels on the price grid, at the nearest tick."""
-    stop, target = (None if level is None else on_grid(level, instrument) for level in (stop, target))
-    return Levels(stop=stop, target=target)
+    """Put both levels on the price grid, at the nearest tick.
+
+    Raises:
+        TradingRefused: for one that is no price.
+    """
+    return Levels(
+        stop=None if stop is None else _gridded("stop_loss", stop, instrument),
+        target=None if target is None else _gridded("take_profit", target, instrument),
+    )
+
+
+def _gridded(field: str, price: float, instrument: Instrument) -> float:
+    if not isfinite(price) or price <= 0.0:
+        raise TradingRefused(Code.INVALID, f"{field} must be a positive number.", {"field": field, "rule": "no_price"})
+    return on_grid(price, instrument)
 
 
 def require_levels(levels: Levels, against: Against) -> None:
@@ -72,7 +84,7 @@ def _require_beyond(field: str, level: float | None, sign: int, against: Against
     """See that a level lies above (``sign`` 1) or below (-1) a price, by the stops level at least."""
     if level is None:
         return
-    _require_price(field, level, against)
+    _require_near(field, level, against)
     instrument = against.instrument
     word, half_tick = "above" if sign > 0 else "below", instrument.tick_size / 2
     distance = (level - against.price) * sign
@@ -94,10 +106,8 @@ def _require_beyond(field: str, level: float | None, sign: int, against: Against
         raise TradingRefused(Code.INVALID, told, details | {"rule": "stops_level"})
 
 
-def _require_price(field: str, price: float, against: Against) -> None:
-    """See that a price is a number, positive, and about this market."""
-    if not isfinite(price) or price <= 0.0:
-        raise TradingRefused(Code.INVALID, f"{field} must be a positive number.", {"field": field, "rule": "no_price"})
+def _require_near(field: str, price: float, against: Against) -> None:
+    """See that a price is about this market."""
     if abs(price - against.price) > PRICE_SHARE_MAX * against.price:
         told = f"{field} {price:.10g} is more than {PRICE_SHARE_MAX:.0%} from the {against.name} {against.price:.10g}."
         details: dict[str, Json] = {"field": field, "sent": price, against.name: against.price, "rule": "far_price"}
@@ -115,8 +125,7 @@ def pending_price(way: OrderWay, side: Side, entry: float | None, tick: Tick, in
         raise TradingRefused(Code.INVALID, f"A {word} order needs an entry_price.", {"field": "entry_price"})
     name = "ask" if side is Side.LONG else "bid"
     market = Against(price=tick.opening(side), name=name, side=side, instrument=instrument)
-    _require_price("entry_price", entry, market)
-    price = on_grid(entry, instrument)
+    price = _gridded("entry_price", entry, instrument)
     _require_beyond("entry_price", price, side.sign if way is OrderWay.STOP else -side.sign, market)
     return Against(price=price, name="entry_price", side=side, instrument=instrument)
 

@@ -82,9 +82,10 @@ class Opening:
         joins = _joined(request, look)
         ticketed = await self._ordered(request, instrument, look.account, tick, joins)
         if request.way is None:
-            await self._require_rails(ticketed, guarded=guarded)
             await self._require_margin(ticketed)
         await self._require_acceptable(ticketed)
+        if request.way is None:
+            await self._require_rails(ticketed, guarded=guarded)
         return ticketed
 
     async def _ordered(
