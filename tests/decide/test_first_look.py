@@ -15,49 +15,44 @@ REDUCING = (ActionKind.BREAKEVEN, ActionKind.TAKE_PARTIAL)
 SERVING, BLIND = (0.0, GOOD_S, 10.1, SERVES_S), (30.1, 3_600.0, inf)
 
 
-@pytest.mark.parametrize(("kind", "state", "age_s"), product(ActionKind, DEFENSIVE, (*SERVING, *BLIND)))
-def test_a_trade_last_known_defensive_is_left_alone_however_old_that_is(
-    kind: ActionKind, state: State, age_s: float
-) -> None:
-    tried = may_try(kind, Owner.DTMS, DtmsLook(state=state, age_s=age_s))
+@pytest.mark.parametrize(("state", "age_s"), [*product(DEFENSIVE, (*SERVING, *BLIND))])
+def test_a_trade_last_known_defensive_is_left_alone_however_old_that_is(state: State, age_s: float) -> None:
+    for kind in ActionKind:
+        tried = may_try(kind, Owner.DTMS, DtmsLook(state=state, age_s=age_s))
 
-    assert (tried.is_allowed, tried.rule) == (False, Rule.DEFENSIVE)
-    assert state.value in tried.reason
-
-
-@pytest.mark.parametrize(("kind", "state", "age_s"), product(ActionKind, CALM, SERVING))
-def test_a_calm_or_untracked_trade_may_be_changed_while_the_answer_serves(
-    kind: ActionKind, state: State | None, age_s: float
-) -> None:
-    tried = may_try(kind, Owner.DTMS, DtmsLook(state=state, age_s=age_s))
-
-    assert (tried.is_allowed, tried.is_blind, tried.rule) == (True, False, Rule.STATE)
+        assert (tried.is_allowed, tried.rule, tried.is_blind) == (False, Rule.DEFENSIVE, age_s in BLIND)
+        assert state.value in tried.reason
 
 
-@pytest.mark.parametrize(("kind", "state", "age_s"), product(ActionKind, CALM, BLIND))
-def test_blind_only_breakeven_and_partial_are_tried(kind: ActionKind, state: State | None, age_s: float) -> None:
-    tried = may_try(kind, Owner.DTMS, DtmsLook(state=state, age_s=age_s))
+@pytest.mark.parametrize(("state", "age_s"), [*product(CALM, SERVING)])
+def test_a_calm_or_untracked_trade_may_be_changed_while_the_answer_serves(state: State | None, age_s: float) -> None:
+    for kind in ActionKind:
+        tried = may_try(kind, Owner.DTMS, DtmsLook(state=state, age_s=age_s))
 
-    assert (tried.is_allowed, tried.is_blind, tried.rule) == (kind in REDUCING, True, Rule.BLIND)
-
-
-@pytest.mark.parametrize(
-    ("kind", "owner", "state", "age_s"),
-    product(ActionKind, (Owner.UNIVERSAL, Owner.EXITS, Owner.NOBODY), (*CALM, *DEFENSIVE), (*SERVING, *BLIND)),
-)
-def test_dtms_is_asked_for_its_own_trades_alone(
-    kind: ActionKind, owner: Owner, state: State | None, age_s: float
-) -> None:
-    tried = may_try(kind, owner, DtmsLook(state=state, age_s=age_s))
-
-    assert (tried.is_allowed, tried.is_blind, tried.rule) == (True, False, Rule.NOT_ASKED)
+        assert (tried.is_allowed, tried.is_blind, tried.rule) == (True, False, Rule.STATE)
 
 
-@pytest.mark.parametrize(("kind", "age_s"), product(ActionKind, (*SERVING, *BLIND)))
-def test_nothing_is_tried_while_the_owner_is_unknown(kind: ActionKind, age_s: float) -> None:
-    tried = may_try(kind, None, DtmsLook(state=State.HEALTHY, age_s=age_s))
+@pytest.mark.parametrize(("state", "age_s"), [*product(CALM, BLIND)])
+def test_blind_only_breakeven_and_partial_are_tried(state: State | None, age_s: float) -> None:
+    for kind in ActionKind:
+        tried = may_try(kind, Owner.DTMS, DtmsLook(state=state, age_s=age_s))
 
-    assert (tried.is_allowed, tried.rule) == (False, Rule.OWNER_UNKNOWN)
+        assert (tried.is_allowed, tried.is_blind, tried.rule) == (kind in REDUCING, True, Rule.BLIND)
+
+
+@pytest.mark.parametrize("owner", [Owner.UNIVERSAL, Owner.EXITS, Owner.NOBODY])
+def test_dtms_is_asked_for_its_own_trades_alone(owner: Owner) -> None:
+    for kind, state, age_s in product(ActionKind, (*CALM, *DEFENSIVE), (*SERVING, *BLIND)):
+        tried = may_try(kind, owner, DtmsLook(state=state, age_s=age_s))
+
+        assert (tried.is_allowed, tried.is_blind, tried.rule) == (True, False, Rule.NOT_ASKED)
+
+
+def test_nothing_is_tried_while_the_owner_is_unknown() -> None:
+    for kind, state, age_s in product(ActionKind, (*CALM, *DEFENSIVE), (*SERVING, *BLIND)):
+        tried = may_try(kind, None, DtmsLook(state=state, age_s=age_s))
+
+        assert (tried.is_allowed, tried.rule) == (False, Rule.OWNER_UNKNOWN)
 
 
 @pytest.mark.parametrize(
