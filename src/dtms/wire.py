@@ -104,6 +104,9 @@ class EnableRequest(Body):
     alongside: StrictBool = False
     mode: ModeName | None = None
     allow_pending: StrictBool = Field(False, description="Wait up to 60 s for a position that is not listed yet.")
+    source: Literal["position_watcher"] | None = Field(
+        None, description="Sent by the main API's position watcher: the trade yields to a manager that claims it."
+    )
 
     def registration(self, correlation_id: str) -> Registration:
         """Return the request in the engine's words."""
@@ -119,6 +122,7 @@ class EnableRequest(Body):
             strategy_type=self.strategy_type,
             takeover=self.takeover,
             alongside=self.alongside,
+            by_watcher=self.source is not None,
             mode=None if self.mode is None else Mode(self.mode),
             allow_pending=self.allow_pending,
             correlation_id=correlation_id,

@@ -22,7 +22,7 @@ def test_a_request_that_slept_through_a_takeover_is_not_sent(tmp_path: Path) -> 
     async def main() -> None:
         lives = await Lives.begin(WINDOW, tmp_path)
         first, gateway, trade = lives.on, lives.on.gateway, await lives.trade()
-        fence = await first.engine.desk.executor._lease.fence()
+        fence = await first.engine.desk.executor._carrier._program.fence()
         store: Any = first.store
 
         async def asleep(*_: Any) -> None:

@@ -53,6 +53,8 @@ LEASE_HELD = "lease_held"
 STOP_CHANGED = "stop_changed_meanwhile"
 VOLUME_CHANGED = "volume_changed_meanwhile"
 NOT_LISTED = "position_not_listed"
+MEANWHILE = frozenset({LEASE_HELD, STOP_CHANGED, VOLUME_CHANGED})
+"""What somebody else did meanwhile, or is doing: over in a moment."""
 
 
 class Unsent(Exception):

@@ -164,7 +164,7 @@ class Cycle:
         rails = self._desk.rails
         if due.row is not GONE.row:
             rails = observe_close(rails, by_stop=False, profit=trade.realised)
-        await self._desk.store.commit(Unit(trades=(trade,), facts=facts, rails=rails.as_json()))
+        await self._desk.keep(Unit(trades=(trade,), facts=facts, rails=rails.as_json()), trade)
         self._desk.rails = rails
         self._desk.believe(watch, trade, facts)
 

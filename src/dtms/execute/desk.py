@@ -1,7 +1,7 @@
 """What acting needs at hand, shared by all that acts: ports, settings, rails and switches."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dtms.decide.capabilities import NOTHING_LEARNED, Learned, closes_in_order, learn, told_of
 from dtms.decide.defence import by_age
@@ -10,6 +10,7 @@ from dtms.domain.account import MarginMode
 from dtms.domain.actions import Action, Ending, MoveStop
 from dtms.domain.calendar import Release
 from dtms.domain.facts import Fact, FactKind
+from dtms.domain.owners import lease_key
 from dtms.domain.snapshot import Snapshot
 from dtms.domain.trade import Machine, Mode, Trade
 from dtms.execute.book import Watch
@@ -19,7 +20,7 @@ from dtms.execute.leases import Leases
 from dtms.ports.broker import Broker
 from dtms.ports.clock import Clock
 from dtms.ports.sources import Sources
-from dtms.ports.store import Kept, KeptKind, Store, Unit
+from dtms.ports.store import Free, Kept, KeptKind, Store, Unit
 from dtms.settings import Settings
 
 
@@ -43,6 +44,8 @@ class Desk:
     halted: bool = False
     learned: Learned = NOTHING_LEARNED
     """What refusals taught of the account and its symbols."""
+    is_hurried: bool = False
+    """Whether the next look through all trades is to be soon."""
     transitions: int = 0
     actions: int = 0
 
@@ -64,10 +67,33 @@ class Desk:
             return trade.machine
         return trade.shadow or trade.machine
 
+    def key_of(self, trade: Trade) -> str:
+        """Return the key of the lease under which a trade is changed."""
+        return lease_key(trade.ticket, trade.symbol, self.margin_mode)
+
     async def commit(self, watch: Watch, trade: Trade, facts: Sequence[Fact]) -> None:
-        """Commit a trade and what is told of it, then believe it."""
-        await self.store.commit(Unit(trades=(trade,), facts=facts))
+        """Commit a trade and what is told of it, then believe it.
+
+        Raises:
+            LeaseHeld: when somebody else has its lease, and what others judge by would change.
+        """
+        unit = Unit(trades=(trade,), facts=facts)
+        await (self.keep(unit, trade) if is_governed(watch.trade, trade) else self.store.commit(unit))
         self.believe(watch, trade, facts)
+
+    async def keep(self, unit: Unit, *trades: Trade, wait_s: float | None = None) -> None:
+        """Commit what others judge by of these trades, once nobody else has one of their leases.
+
+        Raises:
+            LeaseHeld: when somebody had one for as long as one may wait; ``wait_s`` is what the leases say, or given.
+        """
+        free = Free(holder=self.leases.holder, keys=[self.key_of(trade) for trade in trades])
+        unit = replace(unit, free=free)
+        await self.leases.when_free(lambda: self.store.commit(unit), wait_s)
+
+    def hurry(self) -> None:
+        """Have everything looked through again soon: something was left undone that will be possible in a moment."""
+        self.is_hurried = True
 
     def closing_order(self, snapshot: Snapshot, symbol: str) -> tuple[int, ...]:
         """Return the order in which an account that closes first in, first out lets a symbol's positions be closed."""
@@ -102,11 +128,21 @@ class Desk:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """How a move ended, in one word and in words."""
+    """How a move ended, in one word and in words; ``soon`` says that what held it up is over in a moment."""
 
     ending: Ending
     reason: str = ""
     wait: bool = False
+    soon: bool = False
+
+
+def is_governed(before: Trade, after: Trade) -> bool:
+    """Answer whether a change touches what other managers judge by: state, owner, mode, flags."""
+    return _governing(before) != _governing(after)
+
+
+def _governing(trade: Trade) -> tuple[object, ...]:
+    return trade.machine.state, trade.owner, trade.mode, trade.alongside, trade.by_watcher, trade.disabled
 
 
 def in_brackets(reason: str) -> str:

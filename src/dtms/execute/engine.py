@@ -24,6 +24,7 @@ from dtms.execute.moves import Moves
 from dtms.execute.presence import Presence
 from dtms.execute.reading import Reading
 from dtms.execute.registrar import Registrar
+from dtms.execute.registry import Registry
 from dtms.execute.requests import Requests
 from dtms.execute.restart import Restart
 from dtms.execute.restoring import Restoring
@@ -98,7 +99,7 @@ class Engine:
             isolation=isolation,
             strays=strays,
             restoring=restoring,
-            settle_pending=registrar.settle_pending,
+            before=(Registry(desk, self.book, isolation).follow, registrar.settle_pending),
         )
         restart = Restart(
             desk=desk,

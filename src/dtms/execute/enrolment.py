@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 
-from dtms.domain.errors import AlreadyStored
+from dtms.domain.errors import AlreadyStored, LeaseHeld
 from dtms.domain.facts import Json
 from dtms.domain.position import Position
-from dtms.domain.trade import Machine, Owner, Trade
+from dtms.domain.trade import Machine, Trade
 from dtms.execute.book import Book, SymbolWatch
 from dtms.execute.desk import Desk
 from dtms.execute.feeds import Feeds
@@ -38,7 +38,7 @@ class Enrolment:
         Raises:
             Refused: when the request contradicts the position, makes no sense, or the position is one of ours.
         """
-        self._refuse_family(position)
+        await self._refuse_family(position)
         refuse_contradiction(request, position.symbol, position.side.direction)
         symbol = await self._feeds.symbol(position.symbol)
         if symbol is None:
@@ -49,14 +49,18 @@ class Enrolment:
         trade = await self.trade(request, position, symbol, before)
         return trade, symbol, adjusted(request, trade)
 
-    def _refuse_family(self, position: Position) -> None:
-        """A position that dtms opened belongs to the trade that it protects."""
-        of = self._book.family_of(position.ticket)
-        ours = self._desk.broker.intent_of(position.magic) is not None
-        if of is not None or ours:
-            whose = f"trade {of}" if of is not None else "a trade that dtms manages"
-            message = f"Position {position.ticket} was opened by dtms for {whose}; it is no trade of its own."
-            raise Refused(RefusalCode.CONFLICT, message, {"ticket": position.ticket, "trade": of})
+    async def _refuse_family(self, position: Position) -> None:
+        """A position that dtms opened for a trade belongs to that one; what it opened by request stands for itself."""
+        of, number = self._book.family_of(position.ticket), self._desk.broker.intent_of(position.magic)
+        if of is None and number is None:
+            return
+        intent = await self._desk.store.intent(number) if of is None and number is not None else None
+        if intent is not None and intent.action.kind.opens_trade:
+            return
+        of = of or (intent.ticket if intent is not None else None)
+        whose = f"trade {of}" if of is not None else "a trade that dtms manages"
+        message = f"Position {position.ticket} was opened by dtms for {whose}; it is no trade of its own."
+        raise Refused(RefusalCode.CONFLICT, message, {"ticket": position.ticket, "trade": of})
 
     async def trade(
         self, request: Registration, position: Position, symbol: SymbolWatch, before: Trade | None
@@ -85,10 +89,9 @@ class Enrolment:
             stop=position.stop,
             target=position.target,
             machine=Machine(entered_ms=now_ms),
-            owner=Owner.DTMS,
             mode=request.mode,
             strategy_type=request.strategy_type,
-            alongside=request.alongside,
+            by_watcher=request.by_watcher,
             version=before.version + 1 if before is not None else 0,
         )
 
@@ -116,7 +119,7 @@ def _enabled_again(before: Trade, request: Registration, position: Position, now
         shadow=None,
         mode=request.mode or before.mode,
         strategy_type=request.strategy_type or before.strategy_type,
-        by_watcher=False,
+        by_watcher=request.by_watcher,
         disabled=False,
         unconfirmed=False,
         needs_attention=None,
@@ -146,6 +149,12 @@ def taken(ticket: int, error: AlreadyStored) -> Refused:
     known = ", ".join(map(str, error.tickets))
     message = f"The position of ticket {ticket} is protected already, as ticket {known}."
     return Refused(RefusalCode.CONFLICT, message, {"ticket": ticket, "known_as": list(error.tickets)})
+
+
+def held_elsewhere(ticket: int, error: LeaseHeld) -> Refused:
+    """Refuse what cannot be changed while another holds the ticket's lease."""
+    details: dict[str, Json] = {"ticket": ticket, "key": error.key, "holder": error.holder}
+    return Refused(RefusalCode.LEASE_HELD, f"Position {ticket} is being changed by {error.holder}; ask again.", details)
 
 
 def refuse_contradiction(request: Registration, symbol: str, direction: str) -> None:

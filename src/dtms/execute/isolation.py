@@ -1,7 +1,7 @@
 """One trade's trouble is that trade's: it is recorded, and the others go on.
 
 What the whole house stands on is let through: a broker that answers nothing, a store that failed, an authority that
-was lost. A broker that answers, but not for one trade, is that trade's trouble.
+was lost. A broker that answers, but not for one trade, is that trade's trouble; so is a lease that another manager has.
 """
 
 from collections.abc import Awaitable, Callable
@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import structlog
 
-from dtms.domain.errors import BrokerUnavailable, PermissionGone, StoreFailed, WrongAccount
+from dtms.domain.errors import BrokerUnavailable, LeaseHeld, PermissionGone, StoreFailed, WrongAccount
 from dtms.domain.facts import FactKind
 from dtms.execute.book import Book, Watch
 from dtms.execute.desk import Desk
@@ -44,6 +44,9 @@ class Isolation:
                 return None  # its watch ended while others were served: nothing may be done to it any more
             try:
                 done = await work()
+            except LeaseHeld as error:
+                self._defer(watch, error)
+                return None
             except (WrongAccount, StoreFailed, PermissionGone):
                 raise
             except BrokerUnavailable as error:
@@ -57,6 +60,12 @@ class Isolation:
             if not watch.trade.is_active and self._presence.is_settled(watch):
                 self._book.drop(watch.ticket)
             return done
+
+    def _defer(self, watch: Watch, error: LeaseHeld) -> None:
+        """Come back soon to a trade that somebody else is changing now."""
+        log.info("trade_deferred", ticket=watch.ticket, key=error.key, holder=error.holder)
+        watch.last_deep_ms, watch.next_fast_ms = None, 0
+        self._desk.hurry()
 
     def answered(self, watch: Watch) -> None:
         """Note that the broker told all that was asked for a trade."""

@@ -41,6 +41,7 @@ log = structlog.get_logger(__name__)
 SLICE = 128
 """Trades between two moments at which the event loop may serve others."""
 NEVER = 2**62
+HURRY_MS = 1_000
 SCAN_SLICE = 256
 INFINITY = float("inf")
 T = TypeVar("T")
@@ -92,8 +93,9 @@ class Monitor:
         isolation: Isolation,
         strays: Strays,
         restoring: Restoring,
-        settle_pending: Callable[[], Awaitable[None]] | None = None,
+        before: Sequence[Callable[[], Awaitable[None]]] = (),
     ) -> None:
+        """``before`` is done at the beginning of every cycle."""
         self._desk = desk
         self.book = book
         self._feeds = feeds
@@ -103,7 +105,7 @@ class Monitor:
         self._isolation = isolation
         self._strays = strays
         self._restoring = restoring
-        self._settle_pending = settle_pending
+        self._before = before
         self._next_scan_ms = 0
         self._next_strays_ms = 0
         self.counts = Counts()
@@ -130,8 +132,8 @@ class Monitor:
             BrokerUnavailable: when no sound answer was had; nothing was concluded from it.
             StoreFailed: when a fact could not be kept.
         """
-        if self._settle_pending is not None:
-            await self._settle_pending()
+        for work in self._before:
+            await work()
         symbols, settings = self.book.active_symbols(), self._desk.settings
         if symbols:
             await self._feeds.quotes(symbols)
@@ -140,9 +142,16 @@ class Monitor:
             if due:
                 await self._look(symbols, due)
         await self._look_around()
+        self._hurry()
         self.counts.cycles += 1
         self.counts.failures = self._isolation.failures
         self.counts.last_check_ms = self._desk.clock.market_ms()
+
+    def _hurry(self) -> None:
+        """Look through all trades soon, where something was left undone for a moment."""
+        if self._desk.is_hurried:
+            self._desk.is_hurried = False
+            self._next_scan_ms = min(self._next_scan_ms, self._desk.clock.market_ms() + HURRY_MS)
 
     # --- who is due ------------------------------------------------------------------------------------------------
 

@@ -15,8 +15,9 @@ from dtms.domain.snapshot import Snapshot
 from dtms.domain.trade import Retry, Trade
 from dtms.execute.answers import INVALID_STOPS
 from dtms.execute.book import SymbolWatch, Watch
+from dtms.execute.carrying import MEANWHILE
 from dtms.execute.desk import Desk, Told
-from dtms.execute.retries import next_try_ms
+from dtms.execute.retries import SOON_MS, next_try_ms
 from dtms.execute.sending import NOTHING_SERVED, Sending, Serving
 from dtms.ports.store import Unit
 
@@ -208,7 +209,8 @@ class Moves:
         before = watch.patience.get(kind.value, Retry(move=kind.value, failures=0, not_before_ms=0))
         failures, settings = before.failures + (not told.wait), self._desk.settings.protection
         steps = max(failures, before.waits + 1)
-        until = next_try_ms(watch.trade, steps, self._desk.clock.market_ms(), settings)
+        now_ms = self._desk.clock.market_ms()
+        until = now_ms + SOON_MS if told.soon else next_try_ms(watch.trade, steps, now_ms, settings)
         watch.patience[kind.value] = replace(before, failures=failures, waits=before.waits + 1, not_before_ms=until)
         if failures == settings.failures_max and failures > before.failures:
             trade = replace(watch.trade, needs_attention=f"{kind.value} failed {failures} times: {told.reason}")
@@ -282,4 +284,4 @@ def told_of(outcome: Outcome, move: Move) -> Told:
     """A close of a hedge or of everything is decided anew, whatever refuses it: nothing may be left behind."""
     if outcome.ending is Ending.NOT_POSSIBLE and move in CLOSES:
         return Told(Ending.FAILED, outcome.reason)
-    return Told(outcome.ending, outcome.reason, outcome.wait)
+    return Told(outcome.ending, outcome.reason, outcome.wait, soon=outcome.rule in MEANWHILE)

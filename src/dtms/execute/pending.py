@@ -111,6 +111,7 @@ def body_of(request: Registration) -> dict[str, Json]:
         "strategy_type": request.strategy_type,
         "takeover": request.takeover,
         "alongside": request.alongside,
+        "by_watcher": request.by_watcher,
         "mode": None if request.mode is None else request.mode.value,
         "correlation_id": request.correlation_id,
     }
@@ -130,6 +131,7 @@ def registration_of(ticket: int, body: Mapping[str, Json]) -> Registration:
         strategy_type=_text(body.get("strategy_type")),
         takeover=body.get("takeover") is True,
         alongside=body.get("alongside") is True,
+        by_watcher=body.get("by_watcher") is True,
         mode=None if mode is None else Mode(str(mode)),
         correlation_id=_text(body.get("correlation_id")),
     )

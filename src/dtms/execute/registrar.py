@@ -8,20 +8,25 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from dtms.domain.errors import AlreadyStored
+from dtms.domain.errors import AlreadyStored, ChangedMeanwhile, LeaseHeld
 from dtms.domain.facts import Fact, FactKind, Json
+from dtms.domain.owners import Ownership
 from dtms.domain.position import Position
-from dtms.domain.trade import Mode, State, Trade
+from dtms.domain.trade import Mode, Owner, State, Trade
 from dtms.execute.book import Book, SymbolWatch
 from dtms.execute.desk import Desk
-from dtms.execute.enrolment import Enrolment, no_advise, not_listed, repeated, taken
+from dtms.execute.enrolment import Enrolment, held_elsewhere, no_advise, not_listed, repeated, taken
 from dtms.execute.feeds import Feeds
+from dtms.execute.owning import is_anothers, owned_by, settle_owner, taken_over
 from dtms.execute.pending import Awaited, Pendings, told_of
 from dtms.execute.service import Pending, Receipt, RefusalCode, Refused, Registered, Registration, Result
 from dtms.execute.together import Together
 from dtms.ports.store import Kept, KeptKind, Unit
 
 EVERY_STATE = frozenset(State)
+TRIES = 3
+WAIT_S = 1.0
+"""How long a registration alone waits for a lease; several do not wait for one another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,8 @@ class New:
 
     trade: Trade
     symbol: SymbolWatch
+    entry: Ownership | None = None
+    """The registry's entry, where DTMS takes the position over."""
     correlation_id: str | None = None
     is_back: bool = False
     """Whether it was disabled by hand before."""
@@ -52,6 +59,12 @@ class Look:
     positions: Mapping[int, Position]
     stored: Mapping[int, Trade]
     """Rows that are known but not watched."""
+    entries: Mapping[int, Ownership]
+    """Of the registry, by ticket."""
+
+    def entry(self, position: Position) -> Ownership | None:
+        """Return the registry's entry of a position, under its ticket or the one that it began with."""
+        return self.entries.get(position.ticket) or self.entries.get(position.identifier)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +74,10 @@ class Draft:
     new: dict[int, New] = field(default_factory=dict)
     waiting: dict[int, Kept] = field(default_factory=dict)
     facts: list[Fact] = field(default_factory=list)
+
+
+Blocked = AlreadyStored | LeaseHeld | Refused
+"""What stood in the way of one trade at its commit."""
 
 
 class Registrar:
@@ -87,6 +104,12 @@ class Registrar:
 
     async def _answer(self, batch: Sequence[Group]) -> Sequence[Sequence[Result]]:
         await self.pendings.load()
+        for _ in range(TRIES):
+            with suppress(ChangedMeanwhile):  # somebody else changed an owner: judged anew
+                return await self._judged(batch)
+        return await self._judged(batch)
+
+    async def _judged(self, batch: Sequence[Group]) -> Sequence[Sequence[Result]]:
         look = await self._look({request.ticket for group in batch for request in group.requests})
         draft = Draft()
         results = [[await self._result(request, look, draft) for request in group.requests] for group in batch]
@@ -100,13 +123,14 @@ class Registrar:
         watched = {t: watches[at].trade for t in tickets if (at := self._book.ticket_of(t)) is not None}
         asked = [ticket for ticket in tickets if ticket not in watched]
         if not asked:
-            return Look(watched=watched, positions={}, stored={})
+            return Look(watched=watched, positions={}, stored={}, entries={})
         positions = await self._desk.broker.positions(asked)
         # A position whose ticket changed kept its identifier, which most often is the ticket that it began with.
         names = {*asked, *(p.identifier for p in positions.values())}
         old = sorted((names & self._book.stored) - watches.keys())
         rows = (await self._desk.store.trades(states=EVERY_STATE, tickets=old, limit=len(old))).trades if old else ()
-        return Look(watched=watched, positions=positions, stored={t.ticket: t for t in rows})
+        entries = {entry.ticket: entry for entry in await self._desk.store.ownerships(sorted(names))}
+        return Look(watched=watched, positions=positions, stored={t.ticket: t for t in rows}, entries=entries)
 
     async def _result(self, request: Registration, look: Look, draft: Draft) -> Result:
         if request.mode is Mode.ADVISE:
@@ -114,13 +138,42 @@ class Registrar:
         try:
             known = self._known(request.ticket, look, draft)
             if known is not None:
-                return repeated(request, known)
+                return repeated(request, await self._taken_over(known) if request.takeover else known)
             position = look.positions.get(request.ticket)
             if position is None:
                 return self._wait_for(request, draft)
             return await self._enrol(request, position, look, draft)
         except Refused as refused:
             return refused
+        except LeaseHeld as error:
+            return held_elsewhere(request.ticket, error)
+
+    async def _taken_over(self, known: Trade) -> Trade:
+        """Make DTMS the owner of a trade that it watches already, where another is.
+
+        Raises:
+            LeaseHeld: while somebody else is changing it.
+            ChangedMeanwhile: when its owner changed just now.
+        """
+        watch = self._book.watches.get(known.ticket)
+        if watch is None:
+            return known
+        async with watch.lock:
+            before = watch.trade
+            found = await self._desk.store.ownerships([before.ticket])
+            entries = [taken_over(e, self._desk.clock.market_ms()) for e in found if e.manager is not Owner.DTMS]
+            trade = replace(before, owner=Owner.DTMS, alongside=False, by_watcher=False)
+            if trade == before and not entries:
+                return before
+            facts = [self._owner_fact(trade, found[0].owner if found else before.owner.value)]
+            await self._desk.keep(Unit(trades=(trade,), ownership=entries, facts=facts), trade)
+            self._desk.believe(watch, trade, facts)
+            return trade
+
+    def _owner_fact(self, trade: Trade, before: str) -> Fact:
+        told = f"DTMS takes it over from {before or 'nobody'}"
+        details: dict[str, Json] = {"before": before, "owner": Owner.DTMS.value}
+        return self._desk.journal.fact(FactKind.OWNER_CHANGED, told, trade=trade, details=details)
 
     def _known(self, ticket: int, look: Look, draft: Draft) -> Trade | None:
         """Return the trade that a ticket belongs to already, by the position's lasting identifier when it changed."""
@@ -136,8 +189,13 @@ class Registrar:
     async def _enrol(self, request: Registration, position: Position, look: Look, draft: Draft) -> Registered:
         before = look.stored.get(request.ticket) or look.stored.get(position.identifier)
         trade, symbol, adjusted = await self._enrolment.judged(request, position, before)
+        owned = settle_owner(request, look.entry(position), self._desk.clock.market_ms())
+        trade = owned.of(trade)
+        if owned.entry is not None:
+            entry = look.entry(position)
+            draft.facts.append(self._owner_fact(trade, entry.owner if entry is not None else ""))
         is_back = before is not None and before.disabled and before.identifier == trade.identifier
-        draft.new[request.ticket] = New(trade, symbol, request.correlation_id, is_back)
+        draft.new[request.ticket] = New(trade, symbol, owned.entry, request.correlation_id, is_back)
         draft.waiting.pop(request.ticket, None)
         return Registered(trade=trade, already_registered=False, adjusted=adjusted)
 
@@ -164,36 +222,66 @@ class Registrar:
         """Commit what a batch came to, together; where one trade is in the way, each by itself, and the rest after."""
         final = [list(result) for result in results]
         try:
-            await self._commit(draft.new, draft, _receipts(batch, final))
-            return final
-        except AlreadyStored:
+            await self._commit(draft.new, draft, _receipts(batch, final), WAIT_S if len(draft.new) == 1 else None)
+            blocked = await self._claimed_meanwhile(draft.new)
+            return self._all_corrected(batch, final, blocked) if blocked else final
+        except (AlreadyStored, LeaseHeld):
             blocked = await self._keep_singly(draft.new)
-        final = [
-            [self._corrected(request, result, blocked) for request, result in zip(group.requests, part, strict=True)]
-            for group, part in zip(batch, final, strict=True)
-        ]
+        final = self._all_corrected(batch, final, blocked)
         await self._commit({}, draft, _receipts(batch, final))
         return final
 
-    async def _keep_singly(self, new: Mapping[int, New]) -> dict[int, AlreadyStored]:
-        blocked: dict[int, AlreadyStored] = {}
+    def _all_corrected(
+        self, batch: Sequence[Group], results: Sequence[Sequence[Result]], blocked: Mapping[int, Blocked]
+    ) -> list[list[Result]]:
+        return [
+            [self._corrected(request, result, blocked) for request, result in zip(group.requests, part, strict=True)]
+            for group, part in zip(batch, results, strict=True)
+        ]
+
+    async def _keep_singly(self, new: Mapping[int, New]) -> dict[int, Blocked]:
+        blocked: dict[int, Blocked] = {}
         for ticket, one in new.items():
             try:
                 await self._commit({ticket: one}, Draft(), [])
-            except AlreadyStored as error:
+            except (AlreadyStored, LeaseHeld) as error:
                 blocked[ticket] = error
-        return blocked
+        return {**blocked, **await self._claimed_meanwhile({t: one for t, one in new.items() if t not in blocked})}
 
-    def _corrected(self, request: Registration, result: Result, blocked: Mapping[int, AlreadyStored]) -> Result:
-        """Return what a request came to after its position was found to be under defence already."""
+    async def _claimed_meanwhile(self, new: Mapping[int, New]) -> dict[int, Blocked]:
+        """Let go what another manager claimed between the look at the registry and the commit, and say who.
+
+        A claim judges by the store whether DTMS has the trade, so one that came later than the commit sees it.
+        """
+        asked = [one.trade.ticket for one in new.values() if one.entry is None and not one.trade.alongside]
+        entries = [e for e in await self._desk.store.ownerships(asked) if is_anothers(e)] if asked else []
+        for entry in entries:
+            watch = self._book.watches[entry.ticket]
+            async with watch.lock:
+                trade = replace(watch.trade, disabled=True)
+                told = f"claimed by {entry.owner} at the same moment: DTMS lets it go"
+                facts = [self._desk.journal.fact(FactKind.DISABLED, told, trade=trade)]
+                await self._desk.keep(Unit(trades=(trade,), facts=facts), trade)
+                self._desk.believe(watch, trade, facts)
+                self._book.drop(entry.ticket)
+        return {entry.ticket: owned_by(entry) for entry in entries}
+
+    def _corrected(self, request: Registration, result: Result, blocked: Mapping[int, Blocked]) -> Result:
+        """Return what a request came to after its position was found to be under defence already, or another's."""
         error = blocked.get(request.ticket)
         if error is None or not isinstance(result, Registered):
             return result
+        if isinstance(error, Refused):
+            return error
+        if isinstance(error, LeaseHeld):
+            return held_elsewhere(request.ticket, error)
         watches = self._book.watches
         known = next((watches[ticket].trade for ticket in error.tickets if ticket in watches), None)
         return taken(request.ticket, error) if known is None else repeated(request, known)
 
-    async def _commit(self, new: Mapping[int, New], draft: Draft, receipts: Sequence[Kept]) -> None:
+    async def _commit(
+        self, new: Mapping[int, New], draft: Draft, receipts: Sequence[Kept], wait_s: float | None = None
+    ) -> None:
         ended = [ticket for ticket in new if self.pendings.get(ticket) is not None]
         if new or draft.waiting or receipts:
             unit = Unit(
@@ -201,8 +289,9 @@ class Registrar:
                 facts=[*(self._fact(one) for one in new.values()), *draft.facts],
                 keep=[*draft.waiting.values(), *receipts],
                 forget=[(KeptKind.PENDING, str(ticket)) for ticket in ended],
+                ownership=[one.entry for one in new.values() if one.entry is not None],
             )
-            await self._desk.store.commit(unit)
+            await self._desk.keep(unit, *(one.trade for one in new.values()), wait_s=wait_s)
         self.pendings.drop(ended)
         self.pendings.take(draft.waiting.values())
         fast_ms = int(self._desk.settings.cadence.fast_s * 1000)
@@ -282,17 +371,22 @@ class Registrar:
         """Register positions that nobody owns, but for those whose registration waits: it is settled by itself."""
         await self.pendings.load()
         new: dict[int, New] = {}
+        entries = {e.ticket: e for e in await self._desk.store.ownerships([p.ticket for p in positions])}
         for position in positions:
+            if is_anothers(entries.get(position.ticket)):
+                continue
             symbol = await self._feeds.symbol(position.symbol)
             known = position.ticket in self._book.watches or self.pendings.get(position.ticket) is not None
             if symbol is None or known:
                 continue
-            trade = await self._enrolment.trade(Registration(ticket=position.ticket), position, symbol, None)
-            new[position.ticket] = New(replace(trade, by_watcher=True), symbol)
+            request = Registration(ticket=position.ticket, by_watcher=True)
+            trade = await self._enrolment.trade(request, position, symbol, None)
+            owned = settle_owner(request, entries.get(position.ticket), self._desk.clock.market_ms())
+            new[position.ticket] = New(owned.of(trade), symbol, owned.entry)
         try:
             await self._commit(new, Draft(), [])
-            blocked: Collection[int] = ()
-        except AlreadyStored:
+            blocked: Collection[int] = await self._claimed_meanwhile(new)
+        except (AlreadyStored, LeaseHeld):
             blocked = await self._keep_singly(new)
         return [one.trade for ticket, one in new.items() if ticket not in blocked]
 

@@ -4,17 +4,19 @@ Nothing is believed in memory before it is committed, but for the kill switch, w
 under a request makes the engine unready until it was reopened and verified.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
-from dtms.domain.errors import BrokerUnavailable, PermissionGone, StoreFailed
+from dtms.domain.errors import BrokerUnavailable, LeaseHeld, PermissionGone, StoreFailed
 from dtms.domain.facts import Fact, FactKind, Json
 from dtms.domain.trade import Mode, Trade
 from dtms.execute.book import Book, Watch
 from dtms.execute.desk import Desk
 from dtms.execute.enrolment import no_advise
+from dtms.execute.leases import WAIT_S
 from dtms.execute.lifecycle import Lifecycle
 from dtms.execute.monitor import Monitor
 from dtms.execute.moves import Moves
@@ -65,6 +67,9 @@ class Requests:
             raise Refused(RefusalCode.NOT_READY, store_away) from error
         except BrokerUnavailable as error:
             raise Refused(RefusalCode.NOT_READY, "The broker does not answer; nothing was changed.") from error
+        except LeaseHeld as error:
+            details: dict[str, Json] = {"key": error.key, "holder": error.holder}
+            raise Refused(RefusalCode.LEASE_HELD, f"{error}; nothing was changed.", details) from error
         except PermissionGone as error:
             raise Refused(RefusalCode.NOT_READY, "Another DTMS server holds the authority over the store.") from error
 
@@ -97,10 +102,19 @@ class Requests:
             return await self._disabled_already(ticket)
         self._require_ready()
         watch = self._book.watches[known]
-        async with watch.lock:
-            if self._book.watches.get(known) is watch:
-                return await self._disable(watch, close_hedge, correlation_id, receipt)
-        return await self._disabled_already(known)  # somebody else ended it while this one waited
+
+        async def disabled() -> Trade:
+            async with watch.lock:
+                if self._book.watches.get(known) is watch:
+                    return await self._disable(watch, close_hedge, correlation_id, receipt)
+            return await self._disabled_already(known)  # somebody else ended it while this one waited
+
+        return await self._when_free(disabled)
+
+    async def _when_free(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do what needs a ticket's lease, waiting for another's as long as one may, and without the trade's lock."""
+        async with self._refusing():
+            return await self._desk.leases.when_free(work, WAIT_S)
 
     async def _disable(
         self, watch: Watch, close_hedge: bool, correlation_id: str | None, receipt: Receipt[Trade] | None
@@ -112,8 +126,8 @@ class Requests:
         fact = self._desk.journal.fact(
             FactKind.DISABLED, "monitoring ended by request", trade=trade, correlation_id=correlation_id
         )
-        async with self._refusing():
-            await self._desk.store.commit(Unit(trades=(trade,), facts=(fact,), keep=_kept(receipt, trade)))
+        unit = Unit(trades=(trade,), facts=(fact,), keep=_kept(receipt, trade))
+        await self._desk.keep(unit, trade, wait_s=0.0)
         watch.trade = trade  # who still holds the watch must not take it for active
         self._book.drop(trade.ticket)
         return trade
@@ -219,9 +233,14 @@ class Requests:
         watch = self._book.watches.get(self._book.ticket_of(ticket) or ticket)
         if watch is None:
             raise _not_registered(ticket)
+        await self._when_free(partial(self._set_mode_of, watch, mode, correlation_id, receipt))
+
+    async def _set_mode_of(
+        self, watch: Watch, mode: Mode, correlation_id: str | None, receipt: Receipt[Switches] | None
+    ) -> None:
         async with watch.lock:
             if self._book.watches.get(watch.ticket) is not watch:
-                raise _not_registered(ticket)
+                raise _not_registered(watch.ticket)
             trade = replace(watch.trade, mode=mode, shadow=None)
             facts: Sequence[Fact] = [
                 self._desk.journal.fact(
@@ -229,8 +248,7 @@ class Requests:
                 )
             ]
             kept = _kept(receipt, Switches(halted=self._desk.halted, mode=self._desk.mode))
-            async with self._refusing():
-                await self._desk.store.commit(Unit(trades=(trade,), facts=facts, keep=kept))
+            await self._desk.keep(Unit(trades=(trade,), facts=facts, keep=kept), trade, wait_s=0.0)
             self._desk.believe(watch, trade, facts)
 
     async def apply_settings(self, settings: Settings, changes: Mapping[str, Json], correlation_id: str | None) -> None:

@@ -14,6 +14,8 @@ from dtms.settings import ProtectionSettings
 
 BACKOFF_MAX_S = 60.0
 JITTER = 0.25
+SOON_MS = 1_000
+"""After what somebody else did meanwhile, or is doing."""
 _SPREAD = 2_654_435_761
 """A large odd number: multiples of it by ticket and step scatter over 32 bits, the same in every run."""
 
@@ -73,6 +75,9 @@ class Retries:
             until = next_try_ms(trade, failures, now, settings)
             return replace(before, failures=failures, waits=0, not_before_ms=until)
         waits = before.waits + 1
+        if told.soon:
+            self._desk.hurry()
+            return replace(before, waits=waits, not_before_ms=now + SOON_MS)
         return replace(before, waits=waits, not_before_ms=next_try_ms(trade, waits, now, settings))
 
     def _held_fact(self, trade: Trade, row: Row, told: Told) -> Fact:

@@ -12,7 +12,7 @@ from dtms.domain.snapshot import Snapshot
 from dtms.domain.trade import Trade
 from dtms.execute.answers import is_gone
 from dtms.execute.book import SymbolWatch, Watch
-from dtms.execute.carrying import NOT_LISTED, STOP_CHANGED, VOLUME_CHANGED
+from dtms.execute.carrying import MEANWHILE, NOT_LISTED
 from dtms.execute.desk import Desk
 from dtms.execute.executor import After, Order
 from dtms.execute.holding import Holding
@@ -111,7 +111,7 @@ class Sending:
         if outcome.ending is Ending.UNKNOWN:
             soon = self._desk.clock.market_ms() + LOOK_SOON_MS
             watch.next_fast_ms = min(watch.next_fast_ms, soon)
-        if is_gone(outcome, action) or outcome.rule in (NOT_LISTED, STOP_CHANGED, VOLUME_CHANGED):
+        if is_gone(outcome, action) or outcome.rule in (NOT_LISTED, *MEANWHILE):
             watch.next_fast_ms = 0
         await self.holding.note(outcome, sight, symbol)
         if outcome.retcode is not None:

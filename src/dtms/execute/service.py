@@ -124,6 +124,8 @@ class Registration:
     strategy_type: str | None = None
     takeover: bool = False
     alongside: bool = False
+    by_watcher: bool = False
+    """Asked for because the position watcher found the position, and nobody else."""
     mode: Mode | None = None
     allow_pending: bool = False
     """Wait for the position when the broker does not list it yet."""
@@ -180,6 +182,7 @@ class RefusalCode(StrEnum):
     POSITION_NOT_FOUND = "position_not_found"
     OWNED = "owned_by_other_manager"
     CONFLICT = "conflict"
+    LEASE_HELD = "lease_held"
     NOT_READY = "not_ready"
     HALTED = "halted"
 

@@ -14,7 +14,7 @@ from dtms.decide.belonging import NOT_DONE, Whose, again, role_of, whose
 from dtms.decide.lives import lives, open_volume
 from dtms.decide.settle import ROLE_OF, member_of
 from dtms.domain.actions import Intent, IntentState
-from dtms.domain.errors import BrokerUnavailable, PermissionGone, StoreFailed
+from dtms.domain.errors import BrokerUnavailable, LeaseHeld, PermissionGone, StoreFailed
 from dtms.domain.facts import FactKind, Json
 from dtms.domain.position import Position
 from dtms.domain.snapshot import Snapshot
@@ -71,6 +71,8 @@ class Strays:
                 if not await self._isolation.is_answering():
                     raise
                 log.error("stray_unanswered", position=position.ticket, told=str(error))
+            except LeaseHeld as error:
+                log.info("stray_deferred", position=position.ticket, key=error.key, holder=error.holder)
             except (StoreFailed, PermissionGone):
                 raise
             except Exception as error:  # noqa: BLE001 - the edge of a position: it is recorded, and the others go on
@@ -123,7 +125,7 @@ class Strays:
         return watch.trade if watch is not None else await self._desk.store.trade(ticket)
 
     async def _intent(self, number: int) -> Intent | None:
-        return next((i for i in await self._desk.store.intents() if i.number == number), None)
+        return await self._desk.store.intent(number)
 
     async def _is_there(self, position: Position, verdict: Whose) -> bool:
         """Answer whether the position's deals say that it is open, and not only a list that may be old."""
@@ -186,7 +188,7 @@ class Strays:
         alert = "ERROR" if verdict is Whose.SURPLUS else "WARNING"
         details: dict[str, Json] = {"position": position.ticket, "intent": intent.number, "alert": alert}
         fact = self._desk.journal.fact(FactKind.ADOPTED, what, trade=now, details=details)
-        await self._desk.store.commit(Unit(trades=(now,), intents=intents, facts=(fact,)))
+        await self._desk.keep(Unit(trades=(now,), intents=intents, facts=(fact,)), now)
         self._desk.believe(watch, now, (fact,))
         self._book.index(now)
         watch.next_fast_ms = 0
@@ -200,7 +202,7 @@ class Strays:
         told = f"{trade.needs_attention}: it is watched again, from HEALTHY"
         details: dict[str, Json] = {"position": position.ticket, "volume": float(position.volume), "alert": "ERROR"}
         fact = self._desk.journal.fact(FactKind.ADOPTED, told, trade=trade, details=details)
-        await self._desk.store.commit(Unit(create=(trade,), facts=(fact,)))
+        await self._desk.keep(Unit(create=(trade,), facts=(fact,)), trade)
         self._book.add(trade, symbol)
         self._desk.journal.tell((fact,))
 

@@ -1,0 +1,114 @@
+"""The registry as DTMS sees it: who owns what it watches, read again and again, and followed.
+
+What another program writes of an owner is known here within a second. A trade whose owner changed to another manager is
+let go, unless it was registered beside that owner; one that has something of its own open is kept, and a person called.
+The permission of every act is judged in the store all the same: this is for what is shown, and to stop trying.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+
+import structlog
+
+from dtms.domain.facts import Fact, FactKind, Json
+from dtms.domain.owners import Ownership
+from dtms.domain.trade import Owner, Trade
+from dtms.execute.book import Book, Watch
+from dtms.execute.desk import Desk
+from dtms.execute.isolation import Isolation
+from dtms.ports.store import Unit
+
+log = structlog.get_logger(__name__)
+
+LOOK_S = 0.5
+"""Machine seconds between two looks at the registry."""
+CLAIMED = "claimed"
+"""Under which it is remembered that a person was called for a claimed trade."""
+
+
+class Registry:
+    """Follows the owners of watched trades."""
+
+    def __init__(self, desk: Desk, book: Book, isolation: Isolation) -> None:
+        self._desk = desk
+        self._book = book
+        self._isolation = isolation
+        self._next_look_s = 0.0
+        self._followed: dict[int, tuple[int, int]] = {}
+        """Ticket → versions of entry and trade for which there was nothing to do."""
+
+    async def follow(self) -> None:
+        """Look at the registry, as often as it is time, and do what its changes ask for.
+
+        Raises:
+            StoreFailed: when it could not be read, or a change not be kept.
+        """
+        now_s = self._desk.clock.machine_s()
+        if now_s < self._next_look_s:
+            return
+        self._next_look_s = now_s + LOOK_S
+        entries = {entry.ticket: entry for entry in await self._desk.store.ownerships()}
+        for ticket, entry in entries.items():
+            watch = self._book.watches.get(ticket)
+            if watch is not None and self._is_news(watch, entry):
+                await self._isolation.run(watch, partial(self._follow, watch, entry))
+        self._followed = {t: at for t, at in self._followed.items() if t in entries}
+
+    def _is_news(self, watch: Watch, entry: Ownership) -> bool:
+        return self._followed.get(entry.ticket) != (entry.version, id(watch.trade))
+
+    async def _follow(self, watch: Watch, entry: Ownership) -> None:
+        trade = watch.trade
+        if trade.is_active and (after := owned_by(trade, entry)) != trade:
+            await self._take_note(watch, after, entry)
+        self._followed[entry.ticket] = entry.version, id(watch.trade)
+
+    async def _take_note(self, watch: Watch, after: Trade, entry: Ownership) -> None:
+        """Take over what the registry says of the owner; a trade that is not DTMS's any more is let go."""
+        if after.disabled and not _may_go(watch):
+            await self._call(watch, entry)
+            return
+        await self._desk.commit(watch, after, (self._fact(after, entry),))
+        if after.disabled:
+            log.info("trade_let_go", ticket=watch.ticket, owner=entry.owner)
+            self._book.drop(watch.ticket)
+
+    def _fact(self, trade: Trade, entry: Ownership) -> Fact:
+        if trade.disabled:
+            told = f"claimed by {entry.owner}: DTMS lets it go"
+            return self._desk.journal.fact(FactKind.DISABLED, told, trade=trade, details=_details(entry))
+        told = f"owned by {entry.owner or 'nobody'} now"
+        return self._desk.journal.fact(FactKind.OWNER_CHANGED, told, trade=trade, details=_details(entry))
+
+    async def _call(self, watch: Watch, entry: Ownership) -> None:
+        """Call a person, once: the trade has another owner, and something of DTMS's own beside it."""
+        told = f"claimed by {entry.owner}, with a hedge, a re-added position or an open request of DTMS beside it"
+        if watch.noted.get(CLAIMED) == told:
+            return
+        watch.noted[CLAIMED] = told
+        details = {**_details(entry), "alert": "ERROR"}
+        fact = self._desk.journal.fact(FactKind.NEEDS_ATTENTION, told, trade=watch.trade, details=details)
+        await self._desk.store.commit(Unit(facts=(fact,)))
+        self._desk.journal.tell((fact,))
+
+
+def owned_by(trade: Trade, entry: Ownership) -> Trade:
+    """Return a watched trade as the registry's entry has it: its owner, or disabled when it is another's alone."""
+    owner = entry.manager
+    if owner is Owner.DTMS:
+        return replace(trade, owner=Owner.DTMS, alongside=False)
+    if owner is Owner.NOBODY:
+        return trade if trade.owner in (Owner.DTMS, Owner.NOBODY) else replace(trade, owner=Owner.NOBODY)
+    if owner is None or not trade.alongside:
+        return replace(trade, disabled=True)
+    return replace(trade, owner=owner)
+
+
+def _may_go(watch: Watch) -> bool:
+    """Answer whether nothing of a trade would stay without somebody who watches it."""
+    return not watch.trade.members and not watch.open_intents
+
+
+def _details(entry: Ownership) -> Mapping[str, Json]:
+    return {"owner": entry.owner, "strategy_type": entry.strategy_type, "since": entry.since_ms}
