@@ -22,6 +22,7 @@ from dtms.adapters.store_sql import SqlStore, this_holder
 from dtms.domain.errors import LeaseHeld
 from dtms.ports.store import Lease
 
+ROOT = Path(__file__).parents[2]
 TTL_S = 15.0
 RETRY_S = (0.0002, 0.001)
 """The shortest and longest pause of one that finds a lease held."""
@@ -122,7 +123,7 @@ async def _make(url: str) -> None:
 
 def _start(job: Job) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "tests.arbitration.lease_cycles", "--job", json.dumps(asdict(job))]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
 
 
 def quantile(values: Sequence[float], share: float) -> float:

@@ -1,23 +1,29 @@
-"""Two processes with one store: one keeps it, and the other takes nothing from it."""
+"""Two processes with one store: one keeps it and its log, the other leaves for it what it commits."""
 
 import asyncio
+import contextlib
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 
+import pysqlite3.dbapi2 as driver
 import pytest
 from tests.keeping.test_commands import backup_of, dtms
 from tests.keeping.test_rebuilding import fill, keeper_of, open_store, overwrite, remove, rows, tamper
 from tests.store.builders import ManualClock, fact, trade
 
-from dtms.adapters.store_sql.backup import backups, folder_of
+from dtms.adapters.store_sql.backup import backups, change_number, folder_of
 from dtms.adapters.store_sql.changelog import changes, last_number, segments
 from dtms.adapters.store_sql.claim import Claim
 from dtms.adapters.store_sql.guarded import GuardedStore
+from dtms.adapters.store_sql.upkeep import Upkeep
 from dtms.domain.errors import DtmsError, StoreFailed
 from dtms.ports.store import Controls, Unit
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -139,24 +145,140 @@ def test_a_backup_by_command_beside_a_server_breaks_no_log(path: Path, clock: Ma
     assert rows(path) == before
 
 
-def test_the_kill_switch_of_a_second_process_is_in_the_next_backup(path: Path, clock: ManualClock) -> None:
-    """What another process commits is not heard: the log says so, and a backup makes it good."""
-    keeper = keeper_of(path, clock)
-    first = GuardedStore(f"sqlite:///{path}", clock, keeper, inline=True)
-    asyncio.run(first.open())
-    keeper.back_up()
-    second = inline(path, clock)
-    asyncio.run(second.commit(Unit(controls=Controls(halted=True, halt_reason="stop"))))
-    commit(first, 1)
-    assert keeper.log.failure is not None
-    assert keeper.is_backup_due
-    keeper.back_up()
-    assert not keeper.is_backup_due
-    commit(first, 2)
-    asyncio.run(second.close())
-    asyncio.run(first.close())
+def rebuilt(path: Path, clock: ManualClock) -> None:
+    """See that a store made anew has every row of the one that is removed."""
     before = rows(path)
     remove(path)
     store, _ = open_store(path, clock)
     asyncio.run(store.close())
     assert rows(path) == before
+
+
+def test_what_a_second_process_commits_is_in_the_first_ones_log_in_its_order(path: Path, clock: ManualClock) -> None:
+    keeper = keeper_of(path, clock)
+    first = GuardedStore(f"sqlite:///{path}", clock, keeper, inline=True)
+    asyncio.run(first.open())
+    second = inline(path, clock)
+    asyncio.run(second.commit(Unit(controls=Controls(halted=True, halt_reason="stop"))))
+    commit(first, 1)
+    for ticket in (2, 3, 4):
+        commit(second, ticket)
+        asyncio.run(first.commit(Unit(trades=(trade(1, stop=1.08 + ticket / 1e4),))))
+    commit(second, 5)
+    assert keeper.write_down() > 0
+    assert keeper.log.failure is None
+    asyncio.run(second.close())
+    asyncio.run(first.close())
+    rebuilt(path, clock)
+    assert len(rows(path)["controls"]) == 1
+
+
+def test_what_was_left_is_removed_once_it_is_in_the_log_on_the_disk(path: Path, clock: ManualClock) -> None:
+    keeper = keeper_of(path, clock)
+    first = GuardedStore(f"sqlite:///{path}", clock, keeper, inline=True)
+    asyncio.run(first.open())
+    second = inline(path, clock)
+    upkeep = Upkeep(first, keeper, clock, backup_every_h=6, archive_after_days=90)
+    for ticket in (1, 2):
+        commit(second, ticket)
+    assert left_in(path) == 2
+    asyncio.run(upkeep.sync_log())
+    assert left_in(path) == 0
+    assert last_number(folder_of(path)) == change_number(path)
+    commit(first, 3)
+    assert left_in(path) == 0, "what the keeper hears itself is not left"
+    asyncio.run(second.close())
+    asyncio.run(first.close())
+
+
+def left_in(path: Path) -> int:
+    with contextlib.closing(driver.connect(path)) as connection:
+        return int(connection.execute("SELECT count(*) FROM pending_changes").fetchone()[0])
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    ["DELETE FROM pending_changes", "UPDATE pending_changes SET body = replace(body, '1.08025', '1.09025')"],
+    ids=["missing", "damaged"],
+)
+@pytest.mark.parametrize("heard", [True, False], ids=["with our next commit", "with the next look"])
+def test_a_change_that_was_not_left_as_it_was_ends_the_log_and_a_backup_makes_it_good(
+    path: Path, clock: ManualClock, spoil: str, heard: bool
+) -> None:
+    """As a program of the version before does, which leaves nothing."""
+    keeper = keeper_of(path, clock)
+    first = GuardedStore(f"sqlite:///{path}", clock, keeper, inline=True)
+    asyncio.run(first.open())
+    keeper.back_up()
+    second = inline(path, clock)
+    commit(second, 1)
+    tamper(path, spoil)
+    commit(second, 2)
+    if heard:
+        commit(first, 3)
+    else:
+        keeper.write_down()
+        assert keeper.log.failure is None, "it may be one of ours that is not heard of yet"
+        keeper.write_down()
+    assert keeper.log.failure == f"change {change_number(path) - (2 if heard else 1)} was not heard of"
+    assert keeper.is_backup_due
+    keeper.back_up()
+    assert not keeper.is_backup_due
+    commit(second, 4)
+    commit(first, 5)
+    asyncio.run(second.close())
+    asyncio.run(first.close())
+    rebuilt(path, clock)
+
+
+def start(path: Path, name: str, count: int, *more: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "tests.keeping.committing", str(path), name, str(count), *more]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def go(process: "subprocess.Popen[str]") -> None:
+    assert process.stdin is not None
+    process.stdin.write("go\n")
+    process.stdin.flush()
+
+
+def end(process: "subprocess.Popen[str]") -> str:
+    told, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    return told
+
+
+def test_two_programs_that_commit_all_the_time_have_every_row_of_both_in_the_log(
+    path: Path, clock: ManualClock
+) -> None:
+    """Real processes at once; when the one that keeps the log ends, the other goes on with it."""
+    first = start(path, "1", 60)
+    second = start(path, "2", 120)
+    go(first)
+    go(second)
+    assert "log ok" in end(first)
+    assert "log ok" in end(second)
+    assert backups(folder_of(path)) == []
+    found = list(changes(folder_of(path), 0))
+    assert found[-1].number == change_number(path)
+    for name, count in (("1", 60), ("2", 120)):
+        tickets = [row["ticket"] for c in found for table, rows in c.written if table == "trades" for row in rows]
+        assert [t - int(name) * 1000 for t in tickets if t // 1000 == int(name)] == list(range(count))
+    rebuilt(path, clock)
+
+
+def test_when_the_keeper_is_killed_the_other_takes_the_log_over(path: Path, clock: ManualClock) -> None:
+    first = start(path, "1", 100_000)
+    second = start(path, "2", 60, "backs-up")
+    go(first)
+    assert first.stdout is not None
+    while first.stdout.readline() != "50\n":
+        pass
+    first.kill()
+    first.communicate()
+    go(second)
+    assert "keeps it log ok" in end(second)
+    rebuilt(path, clock)

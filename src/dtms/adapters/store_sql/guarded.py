@@ -5,6 +5,7 @@ import structlog
 from dtms.adapters.store_sql.archive import archive
 from dtms.adapters.store_sql.earlier import DONE, read_earlier, remembered
 from dtms.adapters.store_sql.keeper import Keeper
+from dtms.adapters.store_sql.pending import FORGET
 from dtms.adapters.store_sql.store import SqlStore
 from dtms.adapters.store_sql.writer import Witness
 from dtms.domain.errors import StoreDamaged
@@ -18,7 +19,7 @@ class GuardedStore(SqlStore):
     """A store on a file with a keeper: it hears every change, and is asked at every opening."""
 
     def __init__(self, url: str, clock: Clock, keeper: Keeper, *, inline: bool = False) -> None:
-        super().__init__(url, clock, inline=inline, after_commit=keeper.hear)
+        super().__init__(url, clock, inline=inline, after_commit=keeper.hear, leaves_changes=keeper.is_unheard)
         self._keeper = keeper
 
     async def _open(self, witness: Witness | None) -> None:
@@ -55,6 +56,10 @@ class GuardedStore(SqlStore):
     async def close(self) -> None:
         await super().close()
         await self._aside(self._keeper.closed)
+
+    async def forget_left(self, number: int) -> None:
+        """Remove the changes up to a number that were left for the change log, and are in it on the disk."""
+        await self._opened().leases.submit(lambda tx: tx.run(FORGET, {"number": number}))
 
     async def archive(self, before_ms: int, limit: int) -> int:
         """Move up to ``limit`` trades that were closed before a moment of market time to the archive."""

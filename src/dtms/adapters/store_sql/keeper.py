@@ -1,5 +1,6 @@
 """Keeps a store file: hears its changes, backs it up, and makes it anew when it cannot be trusted."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import structlog
 from dtms.adapters.store_sql.backup import Backup, Verify, back_up, backups, change_number, clear, folder_of, prune
 from dtms.adapters.store_sql.changelog import ChangeLog, last_number, reaches
 from dtms.adapters.store_sql.claim import Claim
+from dtms.adapters.store_sql.pending import LeftChanges
 from dtms.adapters.store_sql.rebuild import Rebuilt, finish, rebuild
 from dtms.domain.errors import StoreFailed
 
@@ -28,7 +30,8 @@ class Keeper:
     def __init__(self, path: Path, wall_ms: Callable[[], int], verify: Verify, kept: int = KEPT) -> None:
         self.path = path
         self.folder = folder_of(path)
-        self.log = ChangeLog(self.folder)
+        self._left = LeftChanges(path)
+        self.log = ChangeLog(self.folder, self._left)
         self.hear = self.log.hear
         self.rebuilt: Rebuilt | None = None
         """What was done at the last opening that needed it."""
@@ -39,6 +42,8 @@ class Keeper:
         self._kept = kept
         self._claim = Claim(path)
         self._is_complete = False
+        self._keeps = False
+        self._keeping = threading.Lock()
 
     @property
     def is_backup_due(self) -> bool:
@@ -85,6 +90,7 @@ class Keeper:
             raise StoreFailed(f"{why}, and another process works with {self.path}: stop it first")
         log.critical("store_damaged", told=why, path=str(self.path))
         self.log.close()
+        self._left.close()
         self.rebuilt = rebuild(self.path, self._wall_ms(), self._verify)
         log.critical("store_rebuilt", told=self.rebuilt.told())
         try:
@@ -95,9 +101,34 @@ class Keeper:
 
     def opened(self) -> None:
         """Go on with the change log where the opened store is, when this process keeps it."""
-        if not self._claim.take():
-            log.warning("store_not_kept", told="another process keeps the store", path=str(self.path))
-            return
+        if not self.keep():
+            log.info("store_kept_by_another", told="its change log has what is committed here", path=str(self.path))
+
+    def is_unheard(self) -> bool:
+        """Answer whether what this process commits must be left for another's change log, or its own later on."""
+        return not self.log.is_open
+
+    def keep(self) -> bool:
+        """Keep the store from now on, unless another process does; answer whether it is this one."""
+        with self._keeping:
+            if self._keeps or not self._claim.take():
+                return self._keeps
+            self._begin()
+            self._keeps = True
+            return True
+
+    def write_down(self) -> int:
+        """Bring to the disk what was committed here and elsewhere; return the number up to which nothing need be left.
+
+        Of a process that kept the store and has ended, the role is taken over.
+        """
+        if not self.keep():
+            return 0
+        self.log.catch_up()
+        number = self.log.sync()
+        return number if number and self._left.has(number) else 0
+
+    def _begin(self) -> None:
         clear(self.folder)
         number, found = change_number(self.path), backups(self.folder)
         self.log.open(number)
@@ -105,8 +136,11 @@ class Keeper:
         self._note(found[-1] if found else None)
 
     def closed(self) -> None:
-        self.log.close()
-        self._claim.give_back()
+        with self._keeping:
+            self.log.close()
+            self._left.close()
+            self._keeps = False
+            self._claim.give_back()
 
     def back_up(self) -> Backup | None:
         """Begin a new part of the log, make and verify a backup, and let the oldest go; None where another keeps it.
@@ -116,7 +150,7 @@ class Keeper:
         Raises:
             StoreFailed: when there is no new backup.
         """
-        if not self._claim.take():
+        if not self.keep():
             return None
         self._is_complete = self._is_complete and self.log.is_open
         self.log.begin_segment(lambda: change_number(self.path))

@@ -25,7 +25,7 @@ from dtms.adapters.store_sql.sqlite import SqliteDatabase, path_of
 from dtms.adapters.store_sql.trust import Trust
 from dtms.adapters.store_sql.units import apply, prepare
 from dtms.adapters.store_sql.verify import Found, Place, Scrubbed
-from dtms.adapters.store_sql.writer import Committer, Hear, Transaction, Witness
+from dtms.adapters.store_sql.writer import Committer, Hear, Transaction, Witness, nobody_asks
 from dtms.adapters.store_sql.writers import InlineWriter, ThreadWriter, Writer
 from dtms.domain.actions import Intent
 from dtms.domain.errors import LeaseHeld, StoreFailed
@@ -67,7 +67,8 @@ class SqlStore:
     """Fulfil ``dtms.ports.store.Store``.
 
     ``inline`` commits within the call and uses no threads, for replay and simulation; a database in memory is always
-    inline. ``after_commit`` hears, on the writer's thread, what each committed transaction wrote. ``clock.machine_s``
+    inline. ``after_commit`` hears, on the writer's thread, what each committed transaction wrote; where
+    ``leaves_changes`` says so that is left in the store for another process. ``clock.machine_s``
     must be a clock that all processes of the machine share, unless ``world`` brings one.
     """
 
@@ -80,6 +81,7 @@ class SqlStore:
         world: LeaseWorld | None = None,
         on_lease: Callable[[LeaseEvent], None] | None = None,
         after_commit: Hear | None = None,
+        leaves_changes: Callable[[], bool] = nobody_asks,
     ) -> None:
         self._path = path_of(url)
         self._clock = clock
@@ -87,6 +89,7 @@ class SqlStore:
         self._desk = LeaseDesk(world or this_world(clock.machine_s))
         self._lease_log = LeaseLog(on_lease)
         self._after_commit = after_commit
+        self._leaves_changes = leaves_changes
         self._numbers = Numbers()
         self._now: _Open | None = None
         self._reopening = asyncio.Lock()
@@ -107,7 +110,7 @@ class SqlStore:
         database = await self._aside(partial(SqliteDatabase, self._path))
         await self._aside(partial(make_sound, database, witness))
         trust = Trust(self._path)
-        committer = Committer(database, trust, self._after_commit, witness)
+        committer = Committer(database, trust, self._after_commit, witness, leaves=self._leaves_changes)
         writer: Writer = InlineWriter(committer) if self._inline else ThreadWriter(committer)
         self._now = _Open(
             committer=committer,

@@ -35,8 +35,10 @@ class Upkeep:
         self._told: Rebuilt | None = None
 
     async def sync_log(self) -> None:
-        """Bring the change log to the disk."""
-        await asyncio.to_thread(self._keeper.log.sync)
+        """Bring the change log to the disk, with what other processes have left for it; keep the store if none does."""
+        number = await asyncio.to_thread(self._keeper.write_down)
+        if number:
+            await self._store.forget_left(number)
 
     async def back_up(self) -> None:
         """Make a backup when one is due.

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dtms.adapters.store_sql.migrate import require_current
+from dtms.adapters.store_sql.pending import left_row
 from dtms.adapters.store_sql.sqlite import UNIT_ERRORS, DriverError, SqliteDatabase, begin, is_busy, make_relaxed
 from dtms.adapters.store_sql.statements import Statement, Statements, compile_statements
 from dtms.adapters.store_sql.trust import Trust
@@ -27,6 +28,11 @@ Written = tuple[str, Sequence[Mapping[str, Any]]]
 """A table's name, and rows as they were written to it."""
 Hear = Callable[[int, Sequence[Written]], None]
 """Told, on the writer's thread, a committed transaction's number and what it wrote, in order."""
+
+
+def nobody_asks() -> bool:
+    """Leave nothing for others: nobody keeps a log, or it is heard of here."""
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +114,8 @@ class Outcome:
 class Committer:
     """Apply works to the database; used by one thread at a time.
 
-    A ``relaxed`` one commits without waiting for the disk: for leases, which end with the machine.
+    ``leaves`` answers whether what is committed now must be left for another process to hear of. A ``relaxed`` one
+    commits without waiting for the disk: for leases, which end with the machine.
     """
 
     def __init__(
@@ -118,11 +125,13 @@ class Committer:
         after_commit: Hear | None = None,
         witness: Witness | None = None,
         *,
+        leaves: Callable[[], bool] = nobody_asks,
         relaxed: bool = False,
     ) -> None:
         self._database = database
         self._trust = trust or Trust(database.path)
         self._after_commit = after_commit
+        self._leaves = leaves
         self._relaxed = relaxed
         self._say = compile_statements(database.engine.dialect.name)
         self._connection: Any = None
@@ -140,7 +149,7 @@ class Committer:
             begin(tx.cursor)
             batch.extend(late())
             outcomes = self._run(tx, batch)
-            number = tx.count_up(CHANGES, 1).start if tx.written else 0
+            number = self._number(tx) if tx.written else 0
             tx.cursor.execute("COMMIT")
             self._require_committed()
         except (DriverError, UnicodeDecodeError) as error:
@@ -151,6 +160,13 @@ class Committer:
             return failed(error, len(batch))
         self._committed(number, tx.written)
         return outcomes
+
+    def _number(self, tx: Transaction) -> int:
+        """Give what was written its number, and leave it for the keeper where that one does not hear of it."""
+        number = tx.count_up(CHANGES, 1).start
+        if self._leaves() and (row := left_row(number, tx.written)) is not None:
+            tx.run(tx.say.put_pending, row)
+        return number
 
     def _require_trust(self) -> None:
         # The log is watched by the strict one alone, without whose commits no lease lets anybody act.
