@@ -13,6 +13,7 @@ from tests.decide.universal_world import (
     levels,
     managed,
     only,
+    quoted,
     rules,
     sighting,
     with_volume,
@@ -284,7 +285,7 @@ def test_without_atr_it_trails_in_spreads_and_says_so_in_words_that_stay(side: S
     action = proposed.proposals[0].action
     assert isinstance(action, MoveStop)
     assert action.stop == pytest.approx(price(side, 2 * R - 20 * 0.00008), abs=1.01e-5)
-    later = propose(replace(seen, tick=tick(side, 2.1 * R)), SETTINGS)
+    later = propose(quoted(seen, tick(side, 2.1 * R)), SETTINGS)
     assert proposed.alerts == later.alerts
     assert len(proposed.alerts) == 1
 
@@ -300,7 +301,7 @@ def test_without_atr_and_spread_it_trails_by_a_share_of_the_price(side: Side) ->
 def test_a_change_below_the_minimum_is_left(side: Side) -> None:
     seen = after_breakeven(side, profit_r=(0.0020 + 0.00008) / R + 0.099)
     assert "at least 0.1 R" in notes(seen)["trail"]
-    assert only(replace(seen, tick=tick(side, 0.00208 + 0.101 * R))).rule == "trail"
+    assert only(quoted(seen, tick(side, 0.00208 + 0.101 * R))).rule == "trail"
 
 
 def test_during_the_cooldown_it_waits(side: Side) -> None:
@@ -349,6 +350,27 @@ def test_a_spread_spike_delays_what_the_spread_itself_would_hit(side: Side) -> N
     spiking = tick(side, 2.5 * R, spread=0.0020)
     seen = after_breakeven(side, instrument=grid, tick=spiking)
     assert "spread spike" in notes(seen)["trail"]
+
+
+def test_one_tick_at_a_price_that_the_broker_does_not_value_the_position_at_takes_nothing(side: Side) -> None:
+    """A spike of one tick must not close a part for good."""
+    spike = tick(side, 5 * R)
+    seen = sighting(side, rules(TRAP), profit_r=0.2)
+    for at in (
+        replace(seen, tick=spike),
+        replace(seen, position=replace(seen.position, price_now=spike.closing(side))),
+    ):
+        proposed = propose(at, SETTINGS)
+        assert not proposed.proposals
+        assert proposed.notes["partial"] == "at 0.20 R, due at 1.5 R"
+
+
+def test_a_position_that_turned_to_the_other_side_is_another_one(side: Side) -> None:
+    seen = after_breakeven(side, profit_r=2.0)
+    proposed = propose(replace(seen, position=replace(seen.position, side=side.opposite)), SETTINGS)
+    assert not proposed.proposals
+    assert proposed.memory is None
+    assert "it was taken over as a" in proposed.notes["position"]
 
 
 # --- adoption, words -----------------------------------------------------------------------------------------------

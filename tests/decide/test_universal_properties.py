@@ -65,12 +65,19 @@ def sightings(draw: st.DrawFn) -> Sighting:
     grid = replace(grid, volume_min=grid.volume_step)
     volume = grid.volume_step * draw(st.integers(1, 50))
     level = st.none() | prices.map(lambda p: on_grid(p, grid))
-    stop, seen = draw(level), draw(level)
+    stop, seen, apart = draw(level), draw(level), draw(st.sampled_from((0.0, 0.001, -0.001)))
     memory = managed(side, of, "0.4", breakeven_done=draw(st.booleans()), partial_done=draw(st.booleans()))
     memory = replace(memory, moved_ms=draw(st.sampled_from((0, NOW - 5_000))), risk=draw(st.floats(1e-5, 0.02)))
     return Sighting(
         managed=memory,
-        position=position(TICKET, side, str(volume), stop=stop, target=draw(level)),
+        position=position(
+            TICKET,
+            side,
+            str(volume),
+            stop=stop,
+            target=draw(level),
+            price_now=bid + draw(st.sampled_from((0.0, 0.001, -0.001))),
+        ),
         tick=Tick(NOW, bid, bid + draw(distances)),
         instrument=grid,
         now_ms=NOW,

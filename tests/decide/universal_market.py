@@ -136,7 +136,7 @@ class Ride:
         tick = self._tick(row)
         yield Sighting(
             managed=memory,
-            position=held,
+            position=replace(held, price_now=tick.closing(self.side)),
             tick=tick,
             instrument=self.grid,
             now_ms=tick.time_ms,

@@ -4,16 +4,17 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+from tests.decide.builders import NOW, instrument, position, tick
+
 from dtms.decide.proposals import Proposal, Sighting
 from dtms.decide.strategies import resolve
 from dtms.decide.universal import propose
 from dtms.decide.universal_adoption import adopt
 from dtms.domain.managed import Managed, UniversalRules
-from dtms.domain.market import Side, Timeframe
+from dtms.domain.market import Side, Tick, Timeframe
 from dtms.market.levels import Levels, Swing
 from dtms.market.regime import Session
 from dtms.settings import Settings
-from tests.decide.builders import NOW, instrument, position, tick
 
 R = 0.0030
 TICKET = 1
@@ -54,10 +55,11 @@ def sighting(
     frozen = of or rules()
     memory: dict[str, Any] = known.pop("memory", {})
     held: dict[str, Any] = known.pop("held", {})
+    quote = known.pop("tick", tick(side, profit_r * R))
     base: dict[str, Any] = {
         "managed": managed(side, frozen, volume, **memory),
-        "position": position(TICKET, side, volume, **held),
-        "tick": tick(side, profit_r * R),
+        "position": position(TICKET, side, volume, **{"price_now": quote.closing(side), **held}),
+        "tick": quote,
         "instrument": instrument(),
         "now_ms": NOW,
         "levels": {frozen.timeframe: levels(side, frozen.timeframe)},
@@ -78,6 +80,11 @@ def only(seen: Sighting, settings: Settings = SETTINGS) -> Proposal:
     """Return the one proposal."""
     (found,) = propose(seen, settings).proposals
     return found
+
+
+def quoted(seen: Sighting, quote: Tick) -> Sighting:
+    """See the same position at another quote."""
+    return replace(seen, tick=quote, position=replace(seen.position, price_now=quote.closing(seen.position.side)))
 
 
 def with_volume(seen: Sighting, volume: str) -> Sighting:

@@ -13,8 +13,9 @@ from dataclasses import replace
 
 from dtms.decide.breakeven import breakeven_price
 from dtms.decide.proposals import Proposal, Proposed, Sighting
-from dtms.decide.trailing import Aim, Ground, aim, volatility
-from dtms.decide.universal_sight import Look, cooling, held, look_at, tightest, untouchable, why_not_there
+from dtms.decide.stop_rules import cooling, held, tightest, untouchable, why_not_there
+from dtms.decide.trailing import Aim, aim, volatility
+from dtms.decide.universal_sight import Look, ground, look_at
 from dtms.domain.actions import Action, ActionKind, ClosePosition, MoveStop
 from dtms.domain.managed import TrailingMethod, UniversalRules
 from dtms.domain.prices import away_from_market, valid_share
@@ -29,7 +30,7 @@ def propose(sighting: Sighting, settings: Settings) -> Proposed:
     """Propose what the position's rules ask for now, one action at most, and say why there is no more."""
     look = look_at(sighting, settings)
     changed = None if look.memory is sighting.managed else look.memory
-    if refused := untouchable(look):
+    if refused := untouchable(look.at):
         return Proposed(notes={"position": refused}, memory=changed)
     found = next((p for rule in _RULES if (p := rule(look)) is not None), None)
     proposals = () if found is None else (found,)
@@ -44,7 +45,7 @@ def _breakeven(look: Look) -> Proposal | None:
     told = _breakeven_waits(look)
     if told is None:
         wanted = breakeven_price(look.memory, look.at.tick, look.at.instrument, look.at.cost_money)
-        told = why_not_there(look, wanted)
+        told = why_not_there(look.at, wanted, look.price, look.settings)
         if told is None:
             reason = f"{look.r:.2f} R reached, breakeven at {look.rules.breakeven_r:g} R: entry plus costs"
             return _moved(look, ActionKind.BREAKEVEN, "breakeven", wanted, reason)
@@ -57,7 +58,7 @@ def _breakeven_waits(look: Look) -> str | None:
         return "done"
     if look.r < look.rules.breakeven_r:
         return f"at {look.r:.2f} R, due at {look.rules.breakeven_r:g} R"
-    return held(look, ActionKind.BREAKEVEN) or cooling(look)
+    return held(look.at, ActionKind.BREAKEVEN) or cooling(look.at, look.rules.cooldown_s)
 
 
 # --- partial -------------------------------------------------------------------------------------------------------
@@ -101,7 +102,7 @@ def _partial_waits(look: Look, due: float) -> str | None:
         return "done"
     if look.r < due:
         return f"at {look.r:.2f} R, due at {due:.4g} R"
-    return held(look, ActionKind.TAKE_PARTIAL)
+    return held(look.at, ActionKind.TAKE_PARTIAL)
 
 
 # --- trailing ------------------------------------------------------------------------------------------------------
@@ -114,7 +115,7 @@ def _trail(look: Look) -> Proposal | None:
         found = aim(ground(look))
         if isinstance(found, Aim):
             stop = away_from_market(found.stop, look.memory.side, look.at.instrument)
-            told = _too_little(look, stop) or why_not_there(look, stop)
+            told = _too_little(look, stop) or why_not_there(look.at, stop, look.price, look.settings)
             _warn_of_fallback(look, found)
             if told is None:
                 return _moved(look, ActionKind.TRAIL, "trail", stop, found.told)
@@ -125,26 +126,12 @@ def _trail(look: Look) -> Proposal | None:
     return None
 
 
-def ground(look: Look) -> Ground:
-    """Return what the trailing method sees."""
-    median = look.at.median_spread
-    return Ground(
-        side=look.memory.side,
-        price=look.price,
-        clearance=look.clearance,
-        spread=look.at.tick.spread if median is None else median,
-        rules=look.rules,
-        levels=look.levels,
-        settings=look.settings.universal,
-    )
-
-
 def _trail_waits(look: Look) -> str | None:
     if not look.memory.breakeven_done:
         return "waits for breakeven"
     if look.rules.trailing is TrailingMethod.NONE:
         return f"{look.rules.strategy_type} does not trail"
-    return held(look, ActionKind.TRAIL) or cooling(look)
+    return held(look.at, ActionKind.TRAIL) or cooling(look.at, look.rules.cooldown_s)
 
 
 def _warn_of_fallback(look: Look, found: Aim) -> None:

@@ -3,8 +3,8 @@
 from dtms.decide.breakeven import breakeven_price
 from dtms.decide.proposals import Proposed, Sighting
 from dtms.decide.trailing import Aim, aim, multiplier, volatility
-from dtms.decide.universal import ground, partial_due_r, propose
-from dtms.decide.universal_sight import Look, look_at
+from dtms.decide.universal import partial_due_r, propose
+from dtms.decide.universal_sight import Look, ground, look_at
 from dtms.domain.managed import TrailingMethod
 from dtms.settings import Settings
 
