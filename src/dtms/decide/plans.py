@@ -157,15 +157,20 @@ def _at_market(plan: Plan, facts: MarketFacts, verdict: Verdict) -> Due | Waits:
     if plan.tolerance is not None and away > plan.tolerance:
         told = f"{price:.10g} is {away:.6g} away from {level:.10g}, tolerance {plan.tolerance:.6g}"
         return Waits(f"its conditions hold, but {told}", verdict)
-    hindered = _beyond_levels(plan, price, facts)
+    hindered = _hindered(plan, facts)
     if hindered is not None:
         return Waits(f"its conditions hold, but {hindered}", verdict)
     return Due(price, level, f"all conditions hold at {price:.10g}, {away:.6g} from {level:.10g}", verdict)
 
 
-def _beyond_levels(plan: Plan, price: float, facts: MarketFacts) -> str | None:
-    """Return why stop or target could not stand if the plan executed at ``price``; None when they could."""
-    room = facts.instrument.stops_level
+def _hindered(plan: Plan, facts: MarketFacts) -> str | None:
+    """Return why stop or target could not stand if the plan executed now; None when they could.
+
+    Both are measured from the price at which the position would be closed.
+    """
+    if facts.tick is None:
+        return None
+    price, room = facts.tick.closing(plan.side), facts.instrument.stops_level
     for name, level, sign in (("stop", plan.stop, 1), ("target", plan.target, -1)):
         if level is not None and (price - level) * plan.side.sign * sign <= room:
             return f"the price {price:.10g} has no room to the {name} {level:.10g} (at least {room:.6g})"

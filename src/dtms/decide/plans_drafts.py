@@ -151,7 +151,7 @@ class _Check:
             self._judge_mode(self.side)
         if self.side is not None and self.entry is not None:
             self._judge_levels(self.side, (self.entry, *self.levels))
-            self._read_tolerance(self.entry)
+            self._read_tolerance(self.entry, (self.entry, *self.levels))
         self._judge_size()
         self._read_expiry()
 
@@ -178,7 +178,7 @@ class _Check:
 
     def _read_conditions(self) -> None:
         try:
-            self.condition = parse(self._draft.conditions, self.side)
+            self.condition = parse(self._draft.conditions, self.side or Side.LONG)  # without a side: told already
         except InvalidConditions as error:
             self.faults.extend(error.faults)
 
@@ -225,16 +225,17 @@ class _Check:
             told = f"for a {side.direction} must lie {where} the entry {wrong[0]:.10g} by at least {room:.6g}"
             self._note(field, f"{told}, and is {level:.10g}")
 
-    def _read_tolerance(self, entry: float) -> None:
+    def _read_tolerance(self, entry: float, entries: tuple[float, ...]) -> None:
         given = self._draft.tolerance
         if given is None:
             is_priced = self.condition is not None and prices_of(self.condition)
             if self.order_type is OrderType.MARKET and not is_priced:
                 self.tolerance = entry * self._settings.tolerance_percent / 100.0
             return
-        widest = entry * _AWAY_MAX if self.stop is None else abs(entry - self.stop)
+        stop, room = self.stop, self._instrument.stops_level
+        widest = entry * _AWAY_MAX if stop is None else min(abs(level - stop) for level in entries) - room
         if not 0.0 < given < widest:
-            self._note("tolerance", f"must be positive and less than {widest:.6g}, the way to the stop")
+            self._note("tolerance", f"must be positive and less than {widest:.6g}, so that the stop has room")
         self.tolerance = given
 
     # --- the rest ---
