@@ -64,7 +64,7 @@ def serve(
     """Run the DTMS server: the one instance of the protection engine, and its HTTP API."""
     loaded = load(config, sets, {"api.host": host, "api.port": port, "mode": mode})
     _configure_logs(loaded, "dtms")
-    from dtms.bootstrap import serve as run
+    from dtms.bootstrap.engine import serve as run
 
     raise typer.Exit(run(loaded))
 
@@ -79,7 +79,7 @@ def terminal(
     """Run the terminal gateway: the one process through which every request to the terminal passes."""
     loaded = load(config, sets, {"terminal.module": module, "terminal.port": port})
     _configure_logs(loaded, "terminal")
-    from dtms.bootstrap import run_terminal_process
+    from dtms.bootstrap.terminal import run_terminal_process
 
     raise typer.Exit(run_terminal_process(loaded))
 
@@ -96,7 +96,7 @@ def demo(
     """Show dtms at work: the simulated terminal, recorded market data, sample trades and the overview page."""
     loaded = load(config, sets, {"api.port": port}, {"mode": "auto"})
     _configure_logs(loaded, "demo")
-    from dtms.bootstrap import demo as run
+    from dtms.bootstrap.demo import demo as run
 
     raise typer.Exit(run(loaded, minutes=minutes, rate=rate, fresh=fresh))
 

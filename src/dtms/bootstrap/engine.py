@@ -1,21 +1,13 @@
-"""The composition root: the one place that knows every adapter, and puts the programs together."""
+"""The DTMS server: its engine on what the configuration names, and its HTTP program."""
 
 import asyncio
 import gc
-import json
-import os
-import shutil
 import sys
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import Any
 
-import httpx
 import structlog
-from rich.console import Console
-from rich.markup import escape
 
 from dtms.adapters.clocks import SystemClock, TerminalClock
 from dtms.adapters.mt5 import Mt5Broker
@@ -38,16 +30,11 @@ from dtms.domain.facts import FactKind
 from dtms.domain.trade import Mode
 from dtms.execute.chores import Chore
 from dtms.execute.engine import Engine, EngineOptions
-from dtms.ops.demo import DemoFailed, ListPositions, Teller, trade, wait_until_ready
-from dtms.ops.processes import Child, start, stop
 from dtms.ports.clock import Clock
 from dtms.probe.findings import recall
 from dtms.server.app import create_app
 from dtms.server.listen import bind, refuse_exposed
-from dtms.server.run import on_signals, run
-from dtms.terminal.launch import TerminalOptions, run_terminal
-from dtms.terminal.protocol import POSITION_FIELDS
-from dtms.terminal.service import ServiceOptions
+from dtms.server.run import run
 
 log = structlog.get_logger(__name__)
 
@@ -212,94 +199,3 @@ def serve(config: Config) -> int:
         return asyncio.run(run(app, bound, EngineProgram(made.engine, made.chores), made.clock))
     finally:
         link.close()
-
-
-def run_terminal_process(config: Config) -> int:
-    """Run the terminal gateway until it is stopped; return its exit code."""
-    account, terminal = config.mt5, config.terminal
-    named = {"login": account.login, "password": account.password, "server": account.server, "path": account.path}
-    service = ServiceOptions(
-        host=terminal.host,
-        port=terminal.port,
-        secret=terminal_secret(config),
-        login=account.login,
-        server=account.server,
-        credentials={name: str(v) if isinstance(v, Path) else v for name, v in named.items() if v is not None},
-        requests_per_day=config.settings.rails.requests_per_day,
-        reserve=config.settings.rails.requests_reserve,
-    )
-    return run_terminal(TerminalOptions(service=service, module=terminal.module, config=terminal.sim_config))
-
-
-# --- the demo --------------------------------------------------------------------------------------------------------
-
-DEMO_FILE = Path(__file__).parent / "recordings" / "demo.json"
-DEMO_POLL_MS = 50
-"""At 600 times real time this is half a minute of market."""
-
-
-def demo(config: Config, *, minutes: float | None, rate: float | None, fresh: bool = False) -> int:
-    """Run the demo until it is stopped, or for some minutes; return its exit code."""
-    folder = config.data_dir / "demo"
-    # A server or gateway that runs there already would be taken for the demo's own, and given its trades.
-    bind(config.api.host, config.api.port).close()
-    bind(config.terminal.host, config.terminal.port, "terminal").close()
-    if fresh:
-        shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    console = Console(soft_wrap=True)
-    try:
-        return asyncio.run(_demo(config, _demo_terminal(folder, rate), folder, minutes, console))
-    except (DemoFailed, DtmsError) as error:
-        console.print(f"[red]{escape(str(error))}[/]")
-        return 1
-
-
-def _demo_terminal(folder: Path, rate: float | None) -> Path:
-    """Write the simulated terminal's file; it goes on from its journal when there is one."""
-    described = json.loads(DEMO_FILE.read_text(encoding="utf-8"))
-    described |= {"journal": str((folder / "terminal.jsonl").resolve())} | ({"rate": rate} if rate else {})
-    path = folder / "terminal.json"
-    path.write_text(json.dumps(described, indent=1), encoding="utf-8")
-    return path
-
-
-async def _demo(config: Config, terminal: Path, folder: Path, minutes: float | None, console: Console) -> int:
-    teller = Teller(console)
-    environ = dict(os.environ) | {"DTMS_TERMINAL_SECRET": terminal_secret(config), "PYTHONUNBUFFERED": "1"}
-    common = ["--set", f"data_dir={folder}", "--set", f"terminal.port={config.terminal.port}"]
-    sim = ["--set", "terminal.module=sim", "--set", f"terminal.sim_config={terminal}"]
-    own = ["--set", f"store.url=sqlite:///{(folder / 'dtms_trades.db').as_posix()}", "--set", "log.format=json"]
-    own += ["--set", f"cadence.tick_poll_ms={DEMO_POLL_MS}", "--port", str(config.api.port), "--mode", "auto"]
-    children: list[Child] = []
-    link = link_of(config)
-    stopping = asyncio.Event()
-    try:
-        with on_signals(stopping.set):
-            children.append(start("terminal", ["terminal", *common, *sim], environ=environ, heard=teller.hear))
-            children.append(start("dtms", ["serve", *common, *sim, *own], environ=environ, heard=teller.hear))
-            url = f"http://{config.api.host}:{config.api.port}"
-            async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=10.0) as client:
-                await wait_until_ready(client, children, console, stopping)
-                console.print(f"[bold green]dtms is protecting at {url}[/] (Ctrl-C stops, and starting again goes on)")
-                await _for_minutes(trade(client, _positions(link), children, console, stopping), minutes, stopping)
-    finally:
-        link.close()
-        codes = [await asyncio.to_thread(stop, child) for child in reversed(children)]
-    console.print("stopped; everything is kept for the next start")
-    return max(codes, default=0)
-
-
-async def _for_minutes(work: Awaitable[None], minutes: float | None, stopping: asyncio.Event) -> None:
-    if minutes is not None:
-        asyncio.get_running_loop().call_later(minutes * 60, stopping.set)
-    await work
-
-
-def _positions(link: RemoteLink) -> ListPositions:
-    async def look() -> Sequence[Mapping[str, Any]]:
-        """Look at the terminal as a trader's own program does: without sending anything."""
-        answer = await link.call({"call": "positions_get"})
-        return [dict(zip(POSITION_FIELDS, row, strict=True)) for row in answer.get("value") or ()]
-
-    return look
