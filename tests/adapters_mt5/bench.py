@@ -17,7 +17,7 @@ from dtms.adapters.links import Link, LocalLink
 from dtms.adapters.mt5 import Mt5Broker
 from dtms.adapters.remote_link import RemoteLink
 from dtms.adapters.virtual_loop import run_virtual
-from dtms.domain.actions import ActionKind, ClosePosition, MoveStop, OpenPosition
+from dtms.domain.actions import Action, ActionKind, ClosePosition, MoveStop, OpenPosition
 from dtms.domain.market import Instrument, Side, Tick
 from dtms.domain.position import Position
 from dtms.domain.prices import on_grid
@@ -72,7 +72,7 @@ class Desk:
         assert found is not None
         return found
 
-    async def send(self, action: MoveStop | ClosePosition | OpenPosition, fence: Fence | None = None) -> SendResult:
+    async def send(self, action: Action, fence: Fence | None = None) -> SendResult:
         self.number += 1
         under = fence or await self.fence()
         return await self.broker.send(action, number=self.number, fence=under, tick=await self.tick())
