@@ -76,7 +76,7 @@ def sightings(draw: st.DrawFn) -> Sighting:
             str(volume),
             stop=stop,
             target=draw(level),
-            price_now=bid + draw(st.sampled_from((0.0, 0.001, -0.001))),
+            price_now=bid + apart,
         ),
         tick=Tick(NOW, bid, bid + draw(distances)),
         instrument=grid,
