@@ -48,7 +48,7 @@ def impossible(tick: Any) -> dict[str, Execution]:
         "risk_sizing: below the minimum": replace(BUY, volume=None, risk_pct=0.00001, stop=bid - 50),
         "unknown_symbol: another market": replace(BUY, symbol="NOSUCH"),
         "unknown_strategy: a word that is none": replace(BUY, strategy_type="breakout_boss"),
-        "margin: more than is free": replace(BUY, volume=Decimal(100)),
+        "margin: more than is free": replace(BUY, volume=Decimal(10)),
     }
 
 
@@ -63,7 +63,7 @@ def test_what_is_impossible_is_refused_with_its_rule_and_nothing_is_sent(tmp_pat
         assert house.terminal.sent == []
         assert await house.store.intents() == []
 
-    in_house(tmp_path, scene, stops_level_points=100, account={"balance": 5_000.0})
+    in_house(tmp_path, scene, stops_level_points=100, account={"balance": 50.0})
 
 
 @pytest.mark.parametrize(
