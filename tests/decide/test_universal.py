@@ -168,6 +168,7 @@ def test_volume_changed_by_hand_is_adopted_and_the_part_is_taken_of_what_is_left
     proposed = propose(seen, SETTINGS)
     assert proposed.memory is not None
     assert proposed.memory.volume == Decimal("0.1")
+    assert proposed.notes["volume"] == "was 0.4 lots, is 0.1: adopted"
     action = proposed.proposals[0].action
     assert isinstance(action, ClosePosition)
     assert (action.volume, action.expected_volume) == (Decimal("0.05"), Decimal("0.1"))
@@ -363,6 +364,22 @@ def test_one_tick_at_a_price_that_the_broker_does_not_value_the_position_at_take
         proposed = propose(at, SETTINGS)
         assert not proposed.proposals
         assert proposed.notes["partial"] == "at 0.20 R, due at 1.5 R"
+
+
+def test_without_a_valuation_of_the_brokers_the_quote_counts(side: Side) -> None:
+    assert only(sighting(side, profit_r=1.2, held={"price_now": 0.0})).rule == "breakeven"
+
+
+def test_a_stop_never_stands_at_the_market_even_without_spread_and_stops_level(side: Side) -> None:
+    seen = after_breakeven(
+        side,
+        rules(atr_multiplier=1e-9),
+        instrument=instrument(stops_level_points=0),
+        tick=tick(side, 2 * R, spread=0.0),
+    )
+    action = only(seen).action
+    assert isinstance(action, MoveStop)
+    assert (seen.tick.closing(side) - action.stop) * side.sign == pytest.approx(seen.instrument.tick_size)
 
 
 def test_a_position_that_turned_to_the_other_side_is_another_one(side: Side) -> None:

@@ -32,6 +32,8 @@ def propose(sighting: Sighting, settings: Settings) -> Proposed:
     changed = None if look.memory is sighting.managed else look.memory
     if refused := untouchable(look.at):
         return Proposed(notes={"position": refused}, memory=changed)
+    if look.memory.volume != sighting.managed.volume:
+        look.notes["volume"] = f"was {sighting.managed.volume} lots, is {look.memory.volume}: adopted"
     found = next((p for rule in _RULES if (p := rule(look)) is not None), None)
     proposals = () if found is None else (found,)
     return Proposed(proposals=proposals, notes=look.notes, alerts=look.alerts, memory=changed)
