@@ -47,6 +47,7 @@ def test_the_table_is_the_specification() -> None:
         (State.WARNING_L2, State.HEDGED, (Move.OPEN_HEDGE,)),
         (State.WARNING_L2, State.CLOSED, (Move.CLOSE_ALL,)),
         (State.HEDGED, State.RECOVERING, (Move.CLOSE_HEDGE,)),
+        (State.HEDGED, State.HEALTHY, (Move.CLOSE_HEDGE,)),  # beside another owner
         (State.HEDGED, State.CLOSED, (Move.CLOSE_ALL,)),
         (State.HEDGED, State.WARNING_L2, ()),
         (State.RECOVERING, State.HEALTHY, (Move.READD,)),

@@ -6,6 +6,8 @@
 | opened for a watched trade | joins its family |
 | opened for a trade that ended, or by a request that was believed not executed | surplus: joins, and is closed |
 | opened for a trade that was disabled by hand | left to that person |
+| opened as a trade of its own, for a strategy, or not resolved yet | left to the main program |
+| opened as a trade of its own, for no strategy | the position watcher's decision |
 | with our number, and no request known by it | adopted: watched as a trade of its own, and alerted |
 | of a trade that is closed | watched again, and alerted: the rest of an order filled after the close |
 | of a trade that is closed, now on the other side | begins another trade: the account nets, and it was reversed |
@@ -39,11 +41,20 @@ class Whose(StrEnum):
     AGAIN = "again"
     REVERSED = "reversed"
     ROBOT = "robot"
+    MAIN = "main"
+    """Of the main program, and its managers."""
+    EXECUTED = "executed"
+    """Opened by request, and DTMS's to defend."""
     STRANGER = "stranger"
 
     @property
     def needs_nothing(self) -> bool:
-        return self in (Whose.WATCHED, Whose.LEFT, Whose.ROBOT)
+        return self in (Whose.WATCHED, Whose.LEFT, Whose.ROBOT, Whose.MAIN)
+
+    @property
+    def is_stranger(self) -> bool:
+        """Whether it is protected when nobody else did that."""
+        return self in (Whose.STRANGER, Whose.EXECUTED)
 
 
 def whose(
@@ -58,6 +69,8 @@ def whose(
         return _of_its_own_trade(position, row)
     if number is None:
         return Whose.STRANGER if position.magic == 0 else Whose.ROBOT
+    if intent is not None and intent.action.kind.opens_trade:
+        return Whose.MAIN if intent.strategy_type is not None or intent.state.is_open else Whose.EXECUTED
     if intent is None or family is None:
         return Whose.ORPHAN
     if family.disabled:

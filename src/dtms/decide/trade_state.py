@@ -4,7 +4,8 @@ A trade steps through ``TABLE``: rows of *any* state first, then those of its ow
 whose trigger holds is taken. Its moves are carried out, and only when they ended is the row entered (``enter``): a
 trade is HEDGED because the hedge exists. Beside the table stand three rules that a row cannot hold: a step up waits
 for an M15 bar that closed after the last step down; moves that reduce run once per visit to a depth (``Visit``); and
-a trade that is not armed stays HEALTHY.
+a trade that is not armed stays HEALTHY. Beside another owner (``alongside``) the same table is stepped, but only rows
+that leave or enter a defensive state make their moves, and HEDGED is left for HEALTHY.
 """
 
 from collections.abc import Callable, Container, Iterator
@@ -62,6 +63,8 @@ class Situation:
     recovery_min: float = 0.0
     position_gone: bool = False
     hedge_gone: bool = False
+    alongside: bool = False
+    """Whether another manager owns the trade, and DTMS only defends it."""
 
 
 Test = Callable[[Machine, Situation], str | None]
@@ -91,6 +94,11 @@ class Row:
     @property
     def adds_risk(self) -> bool:
         return any(move.adds_risk for move in self.moves)
+
+    @property
+    def is_defence(self) -> bool:
+        """Whether it leaves or enters a defensive state, or cleans up: what DTMS does beside another owner, too."""
+        return self.source is None or self.source.is_defensive or self.to.is_defensive
 
 
 # --- triggers ------------------------------------------------------------------------------------------------------
@@ -167,6 +175,14 @@ def _flat_or_break(since: Callable[[Machine], int | None]) -> Test:
 
 def _break_with(machine: Machine, at: Situation) -> str | None:
     return _told(next(_breaks(at, at.side, machine.entered_ms, (Timeframe.M5, Timeframe.M15)), None))
+
+
+def _break_with_alone(machine: Machine, at: Situation) -> str | None:
+    return None if at.alongside else _break_with(machine, at)
+
+
+def _break_with_beside(machine: Machine, at: Situation) -> str | None:
+    return _break_with(machine, at) if at.alongside else None
 
 
 def _recovery_failed(machine: Machine, at: Situation) -> str | None:
@@ -247,8 +263,16 @@ TABLE: tuple[Row, ...] = (
     Row(
         rule="turned",
         source=State.HEDGED,
-        when=Trigger("break with the trade on M5 or M15", _break_with),
+        when=Trigger("break with the trade on M5 or M15", _break_with_alone),
         to=State.RECOVERING,
+        moves=(Move.CLOSE_HEDGE,),
+        way=Way.UP,
+    ),
+    Row(
+        rule="turned_alongside",
+        source=State.HEDGED,
+        when=Trigger("the same, beside another owner", _break_with_beside),
+        to=State.HEALTHY,
         moves=(Move.CLOSE_HEDGE,),
         way=Way.UP,
     ),
@@ -417,6 +441,11 @@ def mark(machine: Machine, move: Move) -> Machine:
     """Remember that a move of this visit is done."""
     visit = ONCE_PER_VISIT.get(move)
     return replace(machine, done=machine.done | {visit}) if visit else machine
+
+
+def moves_of(row: Row, *, alongside: bool) -> tuple[Move, ...]:
+    """Return what a row does: nothing beside another owner, where it is no defence."""
+    return row.moves if row.is_defence or not alongside else ()
 
 
 def is_spent(machine: Machine, move: Move) -> bool:

@@ -114,6 +114,8 @@ class Task:
     """Another program's lease, which this is done under, in its place."""
     states: frozenset[State] | None = None
     serves: Serves | None = None
+    to_state: State | None = None
+    """Where DTMS moves to with it, or in which state it began what this ends."""
     despite_halt: bool = False
     mode: Mode | None = None
     """The configured mode, where one binds the asker; None for a person's or program's request."""
@@ -298,10 +300,13 @@ def _require_authority(task: Task, standing: Standing) -> None:
     """
     if task.ticket is None or (task.asker is Asker.DTMS and standing.state is None):
         return  # what is left of the family of a trade that has ended is nobody else's
-    moving = task.serves.to_state if task.serves is not None else None
-    denied = refuse(task.asker, standing.owner, standing.state, breakeven=standing.breakeven, to_state=moving)
+    denied = refuse(task.asker, standing.owner, standing.state, breakeven=standing.breakeven, to_state=_moving(task))
     if denied is not None:
         raise Unsent(denied.reason, denied.rule)
+
+
+def _moving(task: Task) -> State | None:
+    return task.to_state if task.serves is None else task.serves.to_state
 
 
 def _permission(task: Task, lease: Lease) -> Permission:
@@ -312,7 +317,7 @@ def _permission(task: Task, lease: Lease) -> Permission:
         ticket=task.ticket,
         asker=task.asker,
         states=task.states,
-        to_state=task.serves.to_state if task.serves is not None else None,
+        to_state=_moving(task),
         despite_halt=task.despite_halt,
         mode=task.mode,
     )

@@ -76,6 +76,7 @@ class Cycle:
             recovery_min=_minutes(symbol, machine.recovery_since_ms, now),
             position_gone=trade.volume == ZERO,
             hedge_gone=machine is trade.machine and machine.state is State.HEDGED and not trade.hedges,
+            alongside=trade.alongside,
         )
 
     # --- taking a row ----------------------------------------------------------------------------------------------
@@ -107,7 +108,8 @@ class Cycle:
         """Return a row's moves but those that ran in this visit, and a cleaning up of nothing."""
         if row is GONE.row and not trade.members:
             return []
-        return [m for m in row.moves if not trade_state.is_spent(trade.machine, m)]
+        moves = trade_state.moves_of(row, alongside=trade.alongside)
+        return [m for m in moves if not trade_state.is_spent(trade.machine, m)]
 
     def _entering(self, due: Due, endings: list[str]) -> AfterMove:
         """Make the transition that is committed together with a row's last action."""

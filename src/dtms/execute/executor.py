@@ -18,7 +18,7 @@ from dtms.domain.market import Instrument, Tick
 from dtms.domain.owners import Asker, lease_key
 from dtms.domain.position import Position
 from dtms.domain.snapshot import Snapshot
-from dtms.domain.trade import Mode, Trade
+from dtms.domain.trade import Mode, State, Trade
 from dtms.execute.answers import POSITION_CLOSED
 from dtms.execute.book import Watch
 from dtms.execute.carrying import Carrier, Done, Task, Unsent
@@ -141,6 +141,7 @@ class Executor:
             beside=order.beside,
             states=frozenset({trade.machine.state}),
             serves=order.serves,
+            to_state=_began(trade, order.action),
             despite_halt=order.despite_halt,
             mode=self._mode,
             correlation_id=order.correlation_id,
@@ -206,3 +207,10 @@ class Executor:
             trade, more = order.after(trade, outcome)
             facts += more
         return trade, facts
+
+
+def _began(trade: Trade, action: Action) -> State | None:
+    """What DTMS opened is its own to close, whoever owns the trade: the state in which it was opened permits that."""
+    if isinstance(action, ClosePosition) and any(m.ticket == action.position for m in trade.members):
+        return State.HEDGED
+    return None

@@ -369,14 +369,16 @@ class Monitor:
 
     async def _pending(self, watch: Watch, symbol: SymbolWatch) -> None:
         """Do what waited for its moment outside the table's rows."""
-        if self._restoring.is_due(watch, symbol):
-            await self._restoring.restore(watch, symbol)
         trade = watch.trade
+        if not trade.alongside and self._restoring.is_due(watch, symbol):
+            await self._restoring.restore(watch, symbol)
+            trade = watch.trade
         if trade.machine.breakeven_pending and self._beyond_breakeven(watch, symbol):
             await self._moves.pending_breakeven(watch, symbol)
         if (surplus := self._presence.surplus(trade)) and not watch.open_intents:
             await self._moves.close_members(watch, symbol, {member.ticket for member in surplus})
-        if trade.nominal_risk and trade.stop is None and self._desk.settings.protection.attach_stop:
+        bare = trade.nominal_risk and trade.stop is None
+        if bare and not trade.alongside and self._desk.settings.protection.attach_stop:
             await self._moves.protect(watch, symbol, attached_stop)
 
     def _beyond_breakeven(self, watch: Watch, symbol: SymbolWatch) -> bool:

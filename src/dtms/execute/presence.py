@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from dtms.decide import recovery
 from dtms.decide.guards import RailState, observe_close
+from dtms.decide.told import attributed
 from dtms.domain.actions import ClosePosition, Intent, IntentState
-from dtms.domain.facts import Fact
+from dtms.domain.facts import Fact, FactKind
 from dtms.domain.position import Position
 from dtms.domain.prices import ZERO
 from dtms.domain.snapshot import Snapshot
@@ -44,6 +45,8 @@ class Presence:
         matched = recovery.match(trade, positions, deals)
         if matched.trade == trade and not matched.notes:
             return
+        if any(note.kind is FactKind.CHANGED_OUTSIDE for note in matched.notes):
+            matched = attributed(trade, matched, await self._desk.store.intents(ticket=trade.ticket))
         rails = self._desk.rails
         if matched.trade.volume == ZERO and trade.volume > ZERO:
             by_stop = recovery.closed_by_stop(deals.get(trade.identifier, ()))

@@ -15,6 +15,7 @@ from dtms.decide.capabilities import Learned
 from dtms.domain.actions import Intent
 from dtms.domain.errors import Misconfigured
 from dtms.domain.facts import FactKind
+from dtms.domain.owners import Asker
 from dtms.domain.snapshot import Snapshot
 from dtms.domain.trade import State, Trade
 from dtms.execute.book import Book, Watch
@@ -98,6 +99,8 @@ class Restart:
         """Gather what is to be watched; of closed trades those with a leg left, or a request that may still show."""
         intents: dict[int, dict[int, Intent]] = {}
         for intent in loaded.intents:
+            if intent.asker is not Asker.DTMS:
+                continue  # the main program resolves what is its own
             intents.setdefault(intent.ticket, {})[intent.number] = intent
         known = {t.ticket for t in loaded.trades}
         searched = [ticket for ticket in intents if ticket not in known]
@@ -197,7 +200,7 @@ class Restart:
         if watch.lock.locked():  # a request is on its way: what was read of it is old when it is done
             async with watch.lock:
                 found = await self._desk.store.intents(ticket=watch.ticket, open_only=True)
-                watch.open_intents = {i.number: i for i in found}
+                watch.open_intents = {i.number: i for i in found if i.asker is Asker.DTMS}
         await self._isolation.run(watch, work)
 
 

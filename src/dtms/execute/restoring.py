@@ -8,6 +8,7 @@ import structlog
 
 from dtms.decide.defence import Planned, Sight, restored_stops, unrestorable
 from dtms.decide.recovery import forgiven, owed, owes, owing
+from dtms.decide.told import is_bared_by
 from dtms.domain.facts import Fact, FactKind, Json
 from dtms.domain.snapshot import Snapshot
 from dtms.domain.trade import Mode, Trade
@@ -28,11 +29,15 @@ class Restoring:
     async def note(self, watch: Watch, snapshot: Snapshot) -> None:
         """Remember which recorded stops are missing at the broker, durably where they are to be put back."""
         found = owing(watch.trade, snapshot.positions)
-        if not found.notes:
+        if not found.notes or await self._was_asked(watch.trade):
             return
         facts = [self._desk.journal.fact(n.kind, n.summary, trade=watch.trade, details=n.details) for n in found.notes]
-        restores = self._desk.mode_of(watch.trade) is Mode.AUTO
+        restores = self._desk.mode_of(watch.trade) is Mode.AUTO and not watch.trade.alongside
         await self._desk.commit(watch, found.trade if restores else watch.trade, facts)
+
+    async def _was_asked(self, trade: Trade) -> bool:
+        """Answer whether somebody had the own position's stop removed through dtms: then it is not lost."""
+        return is_bared_by(await self._desk.store.intents(ticket=trade.ticket), trade.position) is not None
 
     def is_due(self, watch: Watch, symbol: SymbolWatch) -> bool:
         """Answer whether something is owed to a trade in a market that is open."""
@@ -40,7 +45,8 @@ class Restoring:
 
     async def restore(self, watch: Watch, symbol: SymbolWatch) -> bool:
         """Put back what can be; True when something was sent, and an earlier look is outdated."""
-        if not owed(watch.trade) or self._desk.halted or not self._desk.acts(watch):
+        is_ours = not watch.trade.alongside and self._desk.acts(watch)
+        if not owed(watch.trade) or self._desk.halted or not is_ours:
             return False
         passed: list[int] = []
 

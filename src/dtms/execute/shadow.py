@@ -24,7 +24,8 @@ class Shadow:
         """Step the shadow as if every move were done, and journal what would have been sent."""
         trade, now = watch.trade, self._desk.clock.market_ms()
         shadow = trade.shadow or trade.machine
-        moves = [m for m in due.row.moves if not trade_state.is_spent(shadow, m)]
+        made = trade_state.moves_of(due.row, alongside=trade.alongside)
+        moves = [m for m in made if not trade_state.is_spent(shadow, m)]
         planned = await self._would_send(watch, symbol, moves)
         for move in moves:
             shadow = trade_state.mark(shadow, move)

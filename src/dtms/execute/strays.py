@@ -16,6 +16,7 @@ from dtms.decide.settle import ROLE_OF, member_of
 from dtms.domain.actions import Intent, IntentState
 from dtms.domain.errors import BrokerUnavailable, LeaseHeld, PermissionGone, StoreFailed
 from dtms.domain.facts import FactKind, Json
+from dtms.domain.owners import Asker
 from dtms.domain.position import Position
 from dtms.domain.snapshot import Snapshot
 from dtms.domain.trade import Trade
@@ -44,6 +45,8 @@ class Strays:
         self._registrar = registrar
         self._passed_over: set[int] = set()
         """Tickets of positions that are nobody's, another program's, or a person's by his will."""
+        self._main: set[int] = set()
+        """Tickets of positions that are the main program's for good."""
         self._troubles: dict[int, str] = {}
         self._at_version = 0
         self.acted = 0
@@ -52,6 +55,7 @@ class Strays:
     def forget(self) -> None:
         """Ask anew whose each position is: the store was read anew."""
         self._passed_over.clear()
+        self._main.clear()
 
     async def settle(self, snapshot: Snapshot, *, adopting: bool = False) -> list[Trade]:
         """Give every stray position to whom it belongs; with ``adopting`` protect those that are nobody's.
@@ -65,7 +69,7 @@ class Strays:
         strangers: list[Position] = []
         for position in unknown:
             try:
-                if await self._give(position) is Whose.STRANGER:
+                if (await self._give(position)).is_stranger:
                     strangers.append(position)
             except BrokerUnavailable as error:
                 if not await self._isolation.is_answering():
@@ -93,7 +97,7 @@ class Strays:
 
     def _is_unknown(self, position: Position) -> bool:
         ticket = position.ticket
-        if ticket in self._passed_over or self._book.ticket_of(ticket) is not None:
+        if ticket in self._passed_over or ticket in self._main or self._book.ticket_of(ticket) is not None:
             return False
         return not self._book.is_member(position)
 
@@ -103,10 +107,12 @@ class Strays:
         intent = await self._intent(number) if number is not None and row is None else None
         if intent is None and self._desk.broker.intent_of(position.magic) is None:
             number = None  # a comment that looks like one of ours, and nothing else that does
-        family = await self._trade(intent.ticket) if intent is not None else None
+        family = await self._trade(intent.ticket) if intent is not None and intent.ticket else None
         verdict = whose(position, row=row, number=number, intent=intent, family=family)
-        if verdict in (Whose.STRANGER, Whose.LEFT, Whose.ROBOT):
+        if verdict in (Whose.STRANGER, Whose.EXECUTED, Whose.LEFT, Whose.ROBOT):
             self._passed_over.add(position.ticket)
+        elif verdict is Whose.MAIN and intent is not None and not intent.state.is_open:
+            self._main.add(position.ticket)
         elif not verdict.needs_nothing and await self._is_there(position, verdict):
             self.acted += 1
             await self._act(verdict, position, row or family, intent)
@@ -165,7 +171,7 @@ class Strays:
         if intents is None:
             intents = await self._desk.store.intents(ticket=trade.ticket, open_only=True)
         watch = self._book.watches.get(trade.ticket) or self._book.add(trade, symbol)
-        watch.open_intents = {i.number: i for i in intents}
+        watch.open_intents = {i.number: i for i in intents if i.asker is Asker.DTMS}
         return watch
 
     async def _join(self, watch: Watch, position: Position, intent: Intent, verdict: Whose) -> None:
