@@ -1,16 +1,20 @@
 """Closed trades move out of the way after a while, whole, and can still be asked for."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 
+import pysqlite3.dbapi2 as driver
 import pytest
 from tests.keeping.test_rebuilding import keeper_of, open_store, rows
 from tests.store.builders import ManualClock, fact, intent, trade
+from tests.store.managers import managed, ownership, plan
 
 from dtms.adapters.store_sql.guarded import GuardedStore
 from dtms.adapters.store_sql.verify import verify_file
 from dtms.domain.actions import IntentState
 from dtms.domain.facts import Fact
+from dtms.domain.plans import PlanStatus
 from dtms.domain.trade import Machine, State
 from dtms.ports.store import Unit
 
@@ -84,3 +88,75 @@ def test_an_archived_store_is_rebuilt_as_it_was(path: Path, clock: ManualClock) 
     assert rows(path) == before
     assert archived is not None
     assert archived.state is State.CLOSED
+
+
+def test_what_ended_long_ago_of_other_managers_is_removed_and_the_rest_stays(path: Path, clock: ManualClock) -> None:
+    async def main() -> tuple[list[int], list[int], list[str], list[int]]:
+        store = GuardedStore(f"sqlite:///{path}", clock, keeper_of(path, clock))
+        await store.open()
+        now_ms, old_ms = clock.now_ms, clock.now_ms - 91 * DAY_MS
+        ended = PlanStatus.EXPIRED
+        await store.commit(
+            Unit(
+                trades=(trade(2),),
+                ownership=(ownership(1, closed_ms=old_ms), ownership(2), ownership(3, closed_ms=now_ms)),
+                managed=(managed(1, closed_ms=old_ms), managed(2), managed(3, closed_ms=now_ms)),
+                plans=(
+                    plan("a", status=ended, status_ms=old_ms),
+                    plan("b", status_ms=old_ms),
+                    plan("c", status=ended, status_ms=now_ms),
+                ),
+                intents=(
+                    intent(1, 1, state=IntentState.CONFIRMED, created_ms=old_ms),
+                    intent(2, 2, state=IntentState.CONFIRMED, created_ms=old_ms),
+                    intent(3, 0, state=IntentState.UNKNOWN, created_ms=old_ms),
+                    intent(4, 0, state=IntentState.REFUSED, created_ms=now_ms),
+                ),
+            )
+        )
+        await store.archive(clock.now_ms - 90 * DAY_MS, limit=10)
+        assert await store.intent(1) == intent(1, 1, state=IntentState.CONFIRMED, created_ms=old_ms)
+        left = (
+            [o.ticket for o in await store.ownerships([1, 2, 3])],
+            [m.ticket for ticket in (1, 2, 3) for m in await store.managed(ticket=ticket)],
+            [p.id for p in await store.plans()],
+            [i.number for i in await store.intents()],
+        )
+        await store.close()
+        return left
+
+    assert asyncio.run(main()) == ([2, 3], [2, 3], ["b", "c"], [2, 3, 4])
+    verify_file(path)
+    before = rows(path)
+    path.unlink()
+    store, _ = open_store(path, clock)
+    asyncio.run(store.close())
+    assert rows(path) == before
+
+
+def test_leases_that_nobody_holds_are_removed_and_tokens_go_on_rising(path: Path, clock: ManualClock) -> None:
+    async def main() -> None:
+        store = GuardedStore(f"sqlite:///{path}", clock, keeper_of(path, clock))
+        await store.open()
+        for _ in range(3):
+            lease = (await store.grant("5", "here:1:1", 15.0, ticket=5)).lease
+            await store.release(lease)
+        held = (await store.grant("6", "another:1:1", 15.0, ticket=6)).lease
+        engine = await store.acquire("engine", "another:1:1", 15.0)
+        await store.archive(clock.now_ms, limit=10)
+        assert await store.renew(held, 15.0) is not None
+        assert await store.lease("engine") == engine
+        assert (await store.grant("7", "here:1:1", 15.0, ticket=7)).lease.token == 4, "above all that were removed"
+        assert (await store.grant("5", "here:1:1", 15.0, ticket=5)).lease.token == 4
+        await store.release(lease)
+        assert await store.lease("5") is not None, "a lease of before gives nothing back"
+        await store.close()
+
+    asyncio.run(main())
+    with contextlib.closing(driver.connect(path)) as connection:
+        assert connection.execute("SELECT key FROM leases ORDER BY key").fetchall() == [
+            ("5",),
+            ("6",),
+            ("7",),
+            ("engine",),
+        ]

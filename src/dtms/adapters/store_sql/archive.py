@@ -1,6 +1,8 @@
 """Closed trades move to tables of their own after a while, with their intents and facts, each in one transaction.
 
-Rows keep their hashes, and a ticket's chain of facts goes on from its archived end.
+Rows keep their hashes, and a ticket's chain of facts goes on from its archived end. Intents of positions that never
+were trades of DTMS move by themselves. What the registry, the managers and plans hold of what has ended is removed:
+the journal tells of it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +15,7 @@ from dtms.adapters.store_sql import schema
 from dtms.adapters.store_sql.statements import Statement
 from dtms.adapters.store_sql.writer import Transaction
 from dtms.domain.actions import IntentState
+from dtms.domain.plans import PlanStatus
 from dtms.domain.trade import State
 
 DAY_MS = 86_400_000
@@ -56,6 +59,45 @@ def _only(name: str) -> Any:
 
 
 _STATEMENTS = {here.name: (_of_ticket(here), _insert(there), _delete(here)) for here, there in MOVED}
+
+
+_OVER = ", ".join(f"'{status.value}'" for status in PlanStatus if not status.is_open)
+_LONE = Statement(
+    f"SELECT {', '.join(c.name for c in schema.intents.columns)} FROM intents i"
+    f" WHERE i.created_ms < ? AND i.state NOT IN ({_OPEN})"
+    " AND NOT EXISTS (SELECT 1 FROM trades t WHERE t.ticket = i.ticket) ORDER BY i.number LIMIT ?",
+    itemgetter("before_ms", "limit"),
+    tuple(c.name for c in schema.intents.columns),
+)
+
+
+def _ended(table: Table, where: str) -> tuple[Table, Statement, Statement]:
+    """Say how the keys of what has ended are found, and how a row is removed by its key."""
+    keys = tuple(column.name for column in table.primary_key)
+    find = f"SELECT {', '.join(keys)} FROM {table.name} WHERE {where} LIMIT ?"
+    remove = f"DELETE FROM {table.name} WHERE {' AND '.join(f'{key} = ?' for key in keys)}"
+    return (
+        table,
+        Statement(find, itemgetter("before_ms", "limit"), keys),
+        Statement(remove, lambda row: tuple(row[key] for key in keys)),
+    )
+
+
+_ENDED = (
+    _ended(schema.ownership, "closed_ms < ?"),
+    _ended(schema.managed, "closed_ms < ?"),
+    _ended(schema.plans, f"status IN ({_OVER}) AND status_ms < ?"),
+)
+
+
+def prune(tx: Transaction, before_ms: int, limit: int) -> None:
+    """Remove up to ``limit`` rows of each kind that ended before a moment of market time, and archive lone intents."""
+    for table, find, forget in _ENDED:
+        tx.take(forget, table.name, tx.rows(find, {"before_ms": before_ms, "limit": limit}))
+    lone = tx.rows(_LONE, {"before_ms": before_ms, "limit": limit})
+    _, write, remove = _STATEMENTS["intents"]
+    tx.put(write, "archived_intents", lone)
+    tx.take(remove, "intents", [{"number": row["number"]} for row in lone])
 
 
 def archive(tx: Transaction, before_ms: int, limit: int) -> int:

@@ -2,7 +2,7 @@
 
 import structlog
 
-from dtms.adapters.store_sql.archive import archive
+from dtms.adapters.store_sql.archive import archive, prune
 from dtms.adapters.store_sql.earlier import DONE, read_earlier, remembered
 from dtms.adapters.store_sql.keeper import Keeper
 from dtms.adapters.store_sql.pending import FORGET
@@ -13,6 +13,8 @@ from dtms.ports.clock import Clock
 from dtms.ports.store import KeptKind, Unit
 
 log = structlog.get_logger(__name__)
+IDLE_LEASES = 1_000
+"""How many leases that nobody holds are removed at once."""
 
 
 class GuardedStore(SqlStore):
@@ -62,5 +64,11 @@ class GuardedStore(SqlStore):
         await self._opened().leases.submit(lambda tx: tx.run(FORGET, {"number": number}))
 
     async def archive(self, before_ms: int, limit: int) -> int:
-        """Move up to ``limit`` trades that were closed before a moment of market time to the archive."""
-        return await self._write(lambda tx: archive(tx, before_ms, limit))
+        """Move up to ``limit`` trades that were closed before a moment of market time to the archive.
+
+        What ended then of registry, managers and plans is removed, as are leases that nobody holds.
+        """
+        moved = await self._write(lambda tx: archive(tx, before_ms, limit))
+        await self._write(lambda tx: prune(tx, before_ms, limit))
+        await self._write(lambda tx: self._desk.prune(tx, IDLE_LEASES))
+        return moved

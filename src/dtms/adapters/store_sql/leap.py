@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from dtms.adapters.store_sql import schema
 from dtms.adapters.store_sql.backup import SIDE_FILES, backups, folder_of
 from dtms.adapters.store_sql.changelog import every_change, last_number
-from dtms.adapters.store_sql.hashes import sealed
+from dtms.adapters.store_sql.leases import TOKENS
 from dtms.adapters.store_sql.numbers import COUNTER, NUMBER_END
 from dtms.adapters.store_sql.sqlite import DriverError, SqliteDatabase
 from dtms.adapters.store_sql.units import FACTS
@@ -26,15 +26,16 @@ LEAP = 1_000_000
 """How far numbers go on beyond the last that was seen: more than could have been given and lost."""
 BELIEVED = NUMBER_END // 2
 """A number above is damage: to go on beyond it would use up what there is."""
-ENGINE = "engine"
-"""The lease that a running gateway may know by a token which nothing here shows."""
 ASIDE = ("damaged", "replaced")
-TOKEN = "token"
 _SEEN = {
     COUNTER: ("SELECT value FROM counters WHERE name = 'intents'", "SELECT max(number) FROM intents"),
     FACTS: ("SELECT value FROM counters WHERE name = 'facts'", "SELECT max(id) FROM facts"),
     CHANGES: ("SELECT value FROM counters WHERE name = 'changes'",),
-    TOKEN: ("SELECT max(token) FROM leases", "SELECT max(token) FROM intents"),
+    TOKENS: (
+        "SELECT max(token) FROM leases",
+        "SELECT max(token) FROM intents",
+        "SELECT value FROM counters WHERE name = 'tokens'",
+    ),
 }
 """How the highest number of each kind is found in a file."""
 
@@ -64,7 +65,7 @@ def highest(path: Path) -> Highest:
         seen.see(CHANGES, change.number)
         for row in (row for table, rows in change.written if table == "intents" for row in rows):
             seen.see(COUNTER, row["number"])
-            seen.see(TOKEN, row["token"])
+            seen.see(TOKENS, row["token"])
     return seen
 
 
@@ -94,16 +95,9 @@ def leap(made: Path, seen: Highest) -> None:
     with database.named(), database.engine.begin() as connection:
         for kind in (COUNTER, FACTS, CHANGES):
             put_counter(connection, kind, seen.beyond(kind))
-        _leap_tokens(connection, seen.beyond(TOKEN))
-
-
-def _leap_tokens(connection: Connection, token: int) -> None:
-    """Give every lease back, with a token above all that was announced under any."""
-    keys = {ENGINE, *connection.execute(select(schema.leases.c.key)).scalars()}
-    connection.execute(schema.leases.delete())
-    for key in sorted(keys):
-        row = {"key": key, "holder": "", "token": token, "boot": "", "expires_s": 0.0}
-        connection.execute(schema.leases.insert().values(sealed("leases", row)))
+        # Nobody holds a lease any more, and each begins above all tokens that a running gateway may have heard of.
+        connection.execute(schema.leases.delete())
+        put_counter(connection, TOKENS, seen.beyond(TOKENS))
 
 
 def put_counter(connection: Connection, name: str, value: int) -> None:

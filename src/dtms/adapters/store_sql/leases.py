@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from os import getpid
 from pathlib import Path
+from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import structlog
@@ -156,6 +157,25 @@ class LeaseDesk:
             return Answer(None, (_lost(lease),))
         self._put(tx, lease.key, _Stored("", stored.token, self.world.boot, 0.0))
         return Answer(None, (_event(LeaseEventKind.RELEASED, lease.key, stored),))
+
+    def prune(self, tx: Transaction, limit: int) -> int:
+        """Remove up to ``limit`` leases of tickets and openings that nobody holds; return how many.
+
+        The tokens of all keys without a row begin above theirs.
+        """
+        idle = [row for row in tx.rows(tx.say.some_leases, {"limit": limit}) if not self._is_held(row)]
+        if idle:
+            highest = max(row["token"] for row in idle)
+            (base,) = tx.answer(tx.say.counter, {"name": TOKENS})
+            if highest > (base or 0):
+                tx.count_up(TOKENS, highest - (base or 0))
+            tx.run_all(tx.say.drop_lease, idle)
+        return len(idle)
+
+    def _is_held(self, row: dict[str, Any]) -> bool:
+        checked("leases", row)
+        stored = _Stored(row["holder"], row["token"], row["boot"], row["expires_s"])
+        return stored.holder != "" and self._is_live(stored)
 
     def _put(self, tx: Transaction, key: str, new: _Stored) -> _Stored:
         row = {"key": key, "holder": new.holder, "token": new.token, "boot": new.boot, "expires_s": new.expires_s}

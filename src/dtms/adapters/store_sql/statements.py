@@ -22,6 +22,9 @@ Bound = tuple[Any, ...] | Row
 EXPIRED_MAX = 16
 """How many expired values one commit removes."""
 
+PROGRAMS = ("engine", "main")
+"""Leases that a program has for its whole life; all others come and go with what they are for."""
+
 _INSERTS: dict[str, Callable[[Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
@@ -61,6 +64,8 @@ class Statements:
     plan: Statement
     controls: Statement
     lease: Statement
+    some_leases: Statement
+    drop_lease: Statement
     count_facts: Statement
     last_fact: Statement
 
@@ -107,6 +112,8 @@ def compile_statements(name: str) -> Statements:
         "plan": select(plans).where(plans.c.id == bindparam("id")),
         "controls": select(controls),
         "lease": select(leases).where(leases.c.key == bindparam("key")),
+        "some_leases": select(leases).where(*(leases.c.key != name for name in PROGRAMS)).limit(bindparam("limit")),
+        "drop_lease": delete(leases).where(leases.c.key == bindparam("key")),
         "count_facts": _count_up(insert).returning(_last_of_chain()),
         "last_fact": select(_last_of_chain()),
     }
