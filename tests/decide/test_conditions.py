@@ -21,6 +21,8 @@ from dtms.decide.conditions import (
     evaluate,
     leaves_of,
     parse,
+    prices_of,
+    timeframes_of,
 )
 from dtms.decide.conditions_facts import MarketFacts, Truth
 from dtms.decide.conditions_params import Fault, InvalidConditions
@@ -215,6 +217,12 @@ def read(data: object) -> Condition | InvalidConditions:
 def test_the_catalogue_describes_every_condition() -> None:
     listed = catalogue()
     assert [row["name"] for row in listed if isinstance(row, dict)] == list(LEAVES)
+
+
+def test_a_condition_tells_of_which_bars_and_prices_it_asks() -> None:
+    asked = parse([leaf("bos_bull", timeframe="H1"), {"not": leaf("inside_bar", timeframe="m1")}, leaf("price_near")])
+    assert timeframes_of(asked) == {Timeframe.H1, Timeframe.M1}
+    assert prices_of(asked) == (1.1,)
 
 
 # --- judging -------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import replace
 from decimal import Decimal
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -23,6 +23,7 @@ from tests.market.recorded import (
 from dtms.decide.conditions import LEAVES, MarketFacts, Truth, evaluate, parse
 from dtms.decide.plans import Cancel, Due, Judgement, Waits, judge
 from dtms.decide.plans_drafts import Draft, validate
+from dtms.decide.plans_structure import broke, relied_on
 from dtms.domain.market import Bars, Side, Tick, Timeframe
 from dtms.domain.plans import Plan
 from dtms.domain.symbols import canonical
@@ -145,6 +146,22 @@ def test_a_mirrored_market_answers_the_mirrored_question_alike(here: dict[str, A
             held += state is Truth.HOLDS
             assert evaluate(turned, upside_down).state is state
     assert held > 0
+
+
+@pytest.mark.parametrize("side", Side)
+@pytest.mark.parametrize("leaf", ["bos", "choch", "fvg", "order_block", "liquidity_sweep"])
+def test_the_structure_that_is_relied_on_stands_where_no_bar_has_closed_beyond_it(leaf: str, side: Side) -> None:
+    """For a LONG its level is not above the close: a level that is broken at birth would cancel every plan."""
+    named = leaf if leaf in LEAVES else f"{leaf}_{'bull' if side is Side.LONG else 'bear'}"
+    asked, found = parse({"name": named, "timeframe": "M15"}, side), 0
+    for facts in (facts for name in FILES for facts in moments(name)):
+        closed = facts.bars[Timeframe.M15].bars
+        for row in cast(list[dict[str, Any]], relied_on(asked, facts).get("structures", [])):
+            found += 1
+            assert row["direction"] == side.direction
+            assert (float(closed.close[-1]) - row["level"]) * side.sign >= 0.0
+        assert broke(relied_on(asked, facts), closed.last_close_ms - 1, facts) is None
+    assert found > 10
 
 
 # --- plans over recorded months ------------------------------------------------------------------------------------

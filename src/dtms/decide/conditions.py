@@ -113,8 +113,8 @@ def _weakest(states: Sequence[Truth]) -> Truth:
 def _leaf_verdict(leaf: Leaf, facts: MarketFacts) -> Verdict:
     known = facts.kept.get(leaf)
     if known is None:
-        known = facts.kept[leaf] = _judged(leaf.test, facts)
-    return Verdict(leaf.name, known[0], known[1], leaf.test.wanted())
+        known = facts.kept[leaf] = Verdict(leaf.name, *_judged(leaf.test, facts), leaf.test.wanted())
+    return known
 
 
 def _judged(test: Test, facts: MarketFacts) -> tuple[Truth, str]:

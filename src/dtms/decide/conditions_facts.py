@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from dtms.domain.calendar import Release
 from dtms.domain.market import Instrument, Side, Tick, Timeframe
@@ -10,6 +11,10 @@ from dtms.domain.sources import Vix
 from dtms.market.patterns import Patterns
 from dtms.market.view import MarketView
 from dtms.settings import Settings
+
+if TYPE_CHECKING:
+    from dtms.decide.conditions import Verdict
+    from dtms.decide.conditions_tree import Leaf
 
 
 class Truth(StrEnum):
@@ -53,7 +58,7 @@ class MarketFacts:
     vix: Vix | None = None
     releases: Sequence[Release] | None = None
     """None when there is no calendar: nobody knows then that no release is near."""
-    kept: dict[object, tuple[Truth, str]] = field(default_factory=dict)
+    kept: dict["Leaf", "Verdict"] = field(default_factory=dict)
 
     def quote(self) -> Tick:
         """Return the present quote.

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 
-import numpy as np
-
 from dtms.decide.conditions import All, AnyOf, Condition, Leaf
 from dtms.decide.conditions_facts import MarketFacts, NotKnown
 from dtms.decide.conditions_structure import STRUCTURAL, Structure
@@ -55,13 +53,15 @@ def broke(relies_on: Mapping[str, Json], since_ms: int, facts: MarketFacts) -> s
 
 
 def _broke(row: Mapping[str, Json], since_ms: int, facts: MarketFacts) -> str | None:
-    level, timeframe, side = row["level"], Timeframe[str(row["timeframe"])], Side.of_direction(str(row["direction"]))
+    level, timeframe = row["level"], Timeframe[str(row["timeframe"])]
     patterns = facts.bars.get(timeframe)
     if patterns is None or not isinstance(level, int | float):
         return None
-    closed = patterns.bars.close[patterns.bars.time_ms + timeframe.ms > since_ms]
-    beyond = np.flatnonzero((closed - level) * side.sign < 0.0)
-    if len(beyond) == 0:
+    first = int(patterns.bars.time_ms.searchsorted(since_ms - timeframe.ms, side="right"))
+    closed = patterns.bars.close[first:]
+    if len(closed) == 0:
         return None
-    close = float(closed[beyond[0]])
-    return f"{row['condition']} of {timeframe.name} at {level:.10g} broke: a bar closed at {close:.10g}"
+    worst = float(closed.min() if row["direction"] == Side.LONG.direction else closed.max())
+    if (worst >= level) if row["direction"] == Side.LONG.direction else (worst <= level):
+        return None
+    return f"{row['condition']} of {timeframe.name} at {level:.10g} broke: a bar closed at {worst:.10g}"
