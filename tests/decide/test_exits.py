@@ -413,7 +413,10 @@ def test_it_is_told_in_words_where_a_position_stands(side: Side) -> None:
 
     for part in ("20% of the way to the target (0.40 R)", "breakeven: at 30%", "0.20 lots are closed at 60%"):
         assert part in told
-    assert "3 ATR(M15) (2 wide, session × 1, VIX × 1.5; squeeze, timeframes disagree, -2.50 σ from EMA200" in told
+    assert (
+        "3 ATR(M15) (2 wide, session × 1, VIX × 1.5; squeeze; timeframes disagree; -2.50 σ from its slow average"
+        in told
+    )
 
 
 def test_bars_close_ms_of_the_gates_do_not_matter_to_the_proposal() -> None:

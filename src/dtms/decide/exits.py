@@ -13,10 +13,10 @@ and cooldown bind trailing alone: breakeven comes once.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from dtms.decide.breakeven import breakeven_price
-from dtms.decide.exits_distance import distance_of
+from dtms.decide.exits_distance import Distance, distance_of
 from dtms.decide.exits_sight import Look, cooling, held, look_at, untouchable, why_not_there
 from dtms.decide.proposals import Proposal, Proposed, Sighting
 from dtms.decide.universal_sight import tightest
@@ -99,20 +99,21 @@ def _partial_waits(look: Look) -> str | None:
 
 def _trail(look: Look) -> Proposal | None:
     """Bring the stop after the price."""
-    told = _trail_waits(look)
+    aim = _trail_waits(look) or trailing_aim(look)
+    if isinstance(aim, str):
+        look.notes["trail"] = aim
+        return None
+    # Rounding brings a stop no nearer to the price: what is too little before it, is too little after it.
+    stop = aim.raw
+    told = _too_little(look, stop)
     if told is None:
-        aim = trailing_stop(look)
-        if isinstance(aim, str):
-            told = aim
-        else:
-            stop, reason = aim
-            told = _too_little(look, stop) or why_not_there(look, stop)
-            if told is None:
-                after = replace(look.memory, moved_ms=look.at.now_ms, trailing_active=True)
-                return _moved(look, ActionKind.TRAIL, stop, reason, after)
-            told = f"{reason}: {told}"
-    look.notes["trail"] = told
-    return None
+        stop = aim.on_grid(look)
+        told = _too_little(look, stop) or why_not_there(look, stop)
+    if told is not None:
+        look.notes["trail"] = told
+        return None
+    after = replace(look.memory, moved_ms=look.at.now_ms, trailing_active=True)
+    return _moved(look, ActionKind.TRAIL, stop, aim.told(look), after)
 
 
 def _trail_waits(look: Look) -> str | None:
@@ -121,14 +122,28 @@ def _trail_waits(look: Look) -> str | None:
     return held(look, ActionKind.TRAIL) or cooling(look)
 
 
-def trailing_stop(look: Look) -> tuple[float, str] | str:
-    """Return where the stop belongs and by what, on the grid, or why there is no such place."""
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """Where the stop belongs, before it is put on the grid, and by which distance."""
+
+    raw: float
+    distance: Distance
+    atr: float
+
+    def on_grid(self, look: Look) -> float:
+        return away_from_market(self.raw, look.memory.side, look.at.instrument)
+
+    def told(self, look: Look) -> str:
+        return f"{self.distance.told} of {self.atr:.6g} behind {look.price:.10g}"
+
+
+def trailing_aim(look: Look) -> Aim | str:
+    """Return where the stop belongs, or why there is no such place."""
     if look.levels is None:
         return "ATR of M15 is unknown"
-    side, aim = look.memory.side, distance_of(look.rules, look.at.gates, look.at.vix, look.settings.exits)
-    distance = max(aim.atr * look.levels.atr, look.clearance)
-    stop = away_from_market(look.price - side.sign * distance, side, look.at.instrument)
-    return stop, f"{aim.told} of {look.levels.atr:.6g} behind {look.price:.10g}"
+    distance = distance_of(look.rules, look.at.gates, look.at.vix, look.settings.exits)
+    behind = max(distance.atr * look.levels.atr, look.clearance)
+    return Aim(look.price - look.memory.side.sign * behind, distance, look.levels.atr)
 
 
 def _too_little(look: Look, stop: float) -> str | None:

@@ -1,7 +1,7 @@
 """What Intelligent Exit is doing with a position, in words a trader reads."""
 
 from dtms.decide.breakeven import breakeven_price
-from dtms.decide.exits import propose, trailing_stop
+from dtms.decide.exits import propose, trailing_aim
 from dtms.decide.exits_sight import Look, look_at, way_to_target
 from dtms.decide.proposals import Proposed, Sighting
 from dtms.domain.prices import valid_share
@@ -40,8 +40,8 @@ def _partial(look: Look) -> str:
 
 
 def _trail(look: Look) -> str:
-    aim = trailing_stop(look)
-    told = aim if isinstance(aim, str) else f"to {aim[0]:.10g} ({aim[1]})"
+    aim = trailing_aim(look)
+    told = aim if isinstance(aim, str) else f"to {aim.on_grid(look):.10g} ({aim.told(look)})"
     when = "" if look.may_trail else f", once breakeven or {look.settings.exits.active_r:g} R is reached"
     return f"trailing{when}: {told}"
 
