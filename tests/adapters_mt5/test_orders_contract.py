@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.adapters_mt5.bench import Bench, Desk, closed
 
-from dtms.domain.actions import ActionKind, CancelOrder, OpenPosition, OrderWay, PlaceOrder, SetLevels
+from dtms.domain.actions import Action, ActionKind, CancelOrder, OpenPosition, OrderWay, PlaceOrder, SetLevels
 from dtms.domain.market import Side
 from dtms.domain.position import Order, OrderKind, OrderState, Position
 from dtms.domain.prices import on_grid
@@ -156,7 +156,8 @@ class TestAskingBeforehand:
     def test_a_check_finds_what_is_sound_acceptable_and_does_nothing(self, bench: Bench) -> None:
         async def story(desk: Desk) -> None:
             before = await desk.broker.snapshot([])
-            for action in (await execution(desk), await pending(desk)):
+            sound: list[Action] = [await execution(desk), await pending(desk)]
+            for action in sound:
                 result = await desk.broker.check(action, number=desk.number + 1, tick=await desk.tick())
                 assert (result.answer, result.sent) == (Answer.OK, False)
             after = await desk.broker.snapshot([])
@@ -169,7 +170,7 @@ class TestAskingBeforehand:
         async def story(desk: Desk) -> None:
             tick, instrument = await desk.tick(), await desk.instrument()
             above = on_grid(tick.ask + 300 * instrument.point, instrument)
-            wrong = {
+            wrong: dict[str, Action] = {
                 "INVALID_STOPS": await execution(desk, stop=above),
                 "INVALID_VOLUME": await execution(desk, volume=instrument.volume_min + instrument.volume_step / 3),
                 "INVALID_PRICE": await pending(desk, price=above),

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from dtms.adapters.mt5_answers import translate
-from dtms.adapters.retcodes import ERRORS, REFUSALS, RETCODES
+from dtms.adapters.refusals import ADVICE
+from dtms.adapters.retcodes import ERRORS, REFUSALS, RETCODES, explain
 from dtms.ports.broker import Answer
 from dtms.terminal.protocol import RESULT_FIELDS, Refusal
 
@@ -82,3 +83,19 @@ def test_every_refusal_of_the_gateway_is_definite(refusal: Refusal) -> None:
     translated = translate({"refused": refusal.value, "message": "why"})
     assert not translated.sent
     assert translated.answer not in (Answer.AMBIG, Answer.OK, Answer.NOOP)
+
+
+def test_every_code_is_explained_in_words_with_what_can_be_done() -> None:
+    assert ADVICE.keys() == RETCODES.keys() | ERRORS.keys() | {0}
+    for code in (*ADVICE, 4242):
+        advice = explain(code)
+        assert advice.meaning.endswith(".")
+        assert advice.remedy.endswith(".")
+
+
+@pytest.mark.parametrize("code", sorted({*RETCODES, *ERRORS}))
+def test_what_may_have_been_carried_out_is_never_advised_to_be_repeated(code: int) -> None:
+    """A person who reads that nothing happened would trade twice."""
+    meaning = {**RETCODES, **ERRORS}[code]
+    if meaning.answer is Answer.AMBIG and meaning.name != "PLACED":  # which says itself what to wait for
+        assert "before anything is sent again" in explain(code).remedy

@@ -176,8 +176,60 @@ class TestFence:
         assert bench.requests() == 0
         assert bench.send(OPEN, **fence)["value"][0] == MT5.TRADE_RETCODE_DONE
 
+    @pytest.mark.parametrize(
+        ("program", "refusal"),
+        [
+            (["engine", 2], "fenced"),
+            (["engine", 4], "fenced"),
+            (["main", 3], "fenced"),
+            (["engine"], "bad_request"),
+            (["engine", "3"], "bad_request"),
+            (["engine", True], "bad_request"),
+            ([3, "engine"], "bad_request"),
+            ("engine", "bad_request"),
+        ],
+    )
+    def test_a_send_is_refused_unsent_when_its_programs_token_is_not_the_newest(
+        self, bench: Bench, program: Any, refusal: str
+    ) -> None:
+        """However new the token of what it changes is."""
+        bench.value("fence", key="engine", token=3)
+        fence = bench.fence("a", 5)
+        assert bench.send(OPEN, **fence, program=program)["refused"] == refusal
+        assert bench.requests() == 0
+        assert bench.send(OPEN, **fence, program=["engine", 3])["value"][0] == MT5.TRADE_RETCODE_DONE
+
+    def test_a_newest_program_does_not_make_up_for_an_old_lease(self, bench: Bench) -> None:
+        bench.value("fence", key="engine", token=3)
+        fence = bench.fence("a", 5)
+        bench.value("fence", key="a", token=6)
+        assert bench.send(OPEN, **fence, program=["engine", 3])["refused"] == "fenced"
+        assert bench.requests() == 0
+
 
 class TestAccount:
+    @pytest.mark.parametrize(
+        ("call", "arguments"),
+        [
+            ("order_check", {"request": {"action": 1, "symbol": EURUSD, "volume": 0.1, "type": 0}}),
+            ("margin", {"action": 0, "symbol": EURUSD, "volume": 0.1, "price": 1.2}),
+            ("profit", {"action": 0, "symbol": EURUSD, "volume": 0.1, "price_open": 1.2, "price_close": 1.3}),
+        ],
+    )
+    def test_what_is_asked_of_an_account_is_asked_of_no_other(
+        self, bench: Bench, call: str, arguments: dict[str, Any]
+    ) -> None:
+        assert "value" in bench.ask(call, **arguments, login=5_000_001, server="Simulated-Demo")
+        assert bench.ask(call, **arguments, login=1)["refused"] == "account"
+
+    @pytest.mark.parametrize(("call", "prices"), [("margin", ["price"]), ("profit", ["price_open", "price_close"])])
+    def test_an_amount_needs_all_of_its_figures(self, bench: Bench, call: str, prices: list[str]) -> None:
+        sound = {"action": 0, "symbol": EURUSD, "volume": 0.1, **dict.fromkeys(prices, 1.2)}
+        for missing in sound:
+            given = {name: value for name, value in sound.items() if name != missing}
+            assert bench.ask(call, **given)["refused"] == "bad_request"
+        assert bench.ask(call, **{**sound, "symbol": "NO.SUCH"})["failed"] == f"order_calc_{call}"
+
     def test_a_send_names_the_account_that_it_is_meant_for(self, bench: Bench) -> None:
         fence = bench.fence()
         assert bench.send(OPEN, login=1, **fence)["refused"] == "account"

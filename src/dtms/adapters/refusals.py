@@ -71,7 +71,7 @@ ADVICE: Mapping[int, Advice] = {
     -1: Advice("The terminal failed without saying why.", _LOOK),
     -2: Advice("The terminal took the request for malformed, and did not send it.", "Check its values."),
     -3: Advice("The terminal is out of memory.", "Restart it."),
-    -4: Advice("The terminal did not find what was named.", "Check symbol and ticket."),
+    -4: Advice("The terminal did not find what was named.", _LOOK),
     -5: Advice("The terminal and its Python package do not fit together.", "Bring both up to date."),
     -6: Advice("The terminal was not let in by the broker.", "Check login, password and server."),
     -7: Advice("The terminal does not know this function.", "Bring it up to date."),

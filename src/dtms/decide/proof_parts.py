@@ -35,7 +35,8 @@ class Question:
     anchor: int | None = None
     """Identifier of the trade's own position while it is remembered as open.
 
-    Of an execution: None, but on a netting account that of the symbol's position, which it adds to or takes from.
+    Of an execution that of any position of the symbol that is known to be open, so that a short list is known as one;
+    on a netting account there is only one, which it adds to or takes from.
     """
     target: int | None = None
     """Identifier of the position that the action names."""
