@@ -84,6 +84,27 @@ def terminal(
     raise typer.Exit(run_terminal_process(loaded))
 
 
+@app.command("main")
+def main_api(config: ConfigPath = None, sets: Overrides = None, host: Host = None, port: Port = None) -> None:
+    """Run the main API: executions, the managers beside DTMS, the registry, and what watches for new positions."""
+    loaded = load(config, sets, {"main.host": host, "main.port": port})
+    _configure_logs(loaded, "main")
+    from dtms.bootstrap.main import run_main
+
+    raise typer.Exit(run_main(loaded))
+
+
+@app.command()
+def up(config: ConfigPath = None, sets: Overrides = None, mode: ModeOption = None) -> None:
+    """Run the gateway, the DTMS server and the main API together: in order, restarted when they die, stopped whole."""
+    loaded = load(config, sets, {"mode": mode})
+    _configure_logs(loaded, "up")
+    from dtms.bootstrap.up import up as run
+
+    given = [*(["--config", str(config)] if config else []), *(part for one in sets or [] for part in ("--set", one))]
+    raise typer.Exit(run(loaded, [*given, *(["--set", f"mode={mode}"] if mode else [])]))
+
+
 @app.command()
 def demo(
     config: ConfigPath = None,

@@ -15,7 +15,7 @@ from tests.replay.judge import DONE
 
 from dtms.adapters.clocks import TerminalClock
 from dtms.adapters.links import Answer
-from dtms.bootstrap.engine import read_simulated_clock
+from dtms.bootstrap.ground import read_simulated_clock
 from dtms.domain.errors import Misconfigured
 from dtms.survey import ACTIONS, STATES
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from dtms.adapters.remote_link import RemoteLink
-from dtms.bootstrap.engine import link_of
+from dtms.bootstrap.ground import link_of
 from dtms.config.model import Config
 from dtms.config.secret import terminal_secret
 from dtms.domain.errors import DtmsError

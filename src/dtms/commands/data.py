@@ -108,7 +108,7 @@ def _source(
 
     if exchange is not None:
         return FromExchange(exchange, wish.minutes, timeout_s=config.flow.timeout_s), lambda: None
-    from dtms.bootstrap.engine import link_of
+    from dtms.bootstrap.ground import link_of
 
     link = link_of(config)
     return FromTerminal(link, config, wish.symbol, wish.minutes), link.close
