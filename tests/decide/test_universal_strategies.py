@@ -10,7 +10,7 @@ from dtms.domain.errors import Misconfigured
 from dtms.domain.managed import TrailingMethod, UniversalRules
 from dtms.domain.market import Timeframe
 from dtms.domain.strategies import Strategy, UnknownStrategy
-from dtms.domain.symbols import SymbolClass, class_of
+from dtms.domain.symbols import SymbolClass, canonical, class_of
 from dtms.market.regime import Session
 from dtms.settings import UniversalSettings
 
@@ -101,6 +101,20 @@ def test_a_sessions_factor_lies_between_0_85_and_1_1_for_every_class(symbol: str
 )
 def test_a_symbol_has_one_class_however_the_broker_spells_it(symbol: str, kind: SymbolClass) -> None:
     assert class_of(symbol) is kind
+
+
+@pytest.mark.parametrize(
+    ("symbol", "name"),
+    [
+        ("DOGEUSD.m", "DOGEUSD"),
+        ("AVAXUSDc", "AVAXUSD"),
+        ("EURUSDM", "EURUSD"),
+        ("USDJPYpro", "USDJPY"),
+        ("US500", "US500"),
+    ],
+)
+def test_a_base_of_more_than_three_letters_keeps_its_name(symbol: str, name: str) -> None:
+    assert canonical(symbol) == name
 
 
 def test_a_symbols_row_wins_over_its_class_which_wins_over_the_strategys() -> None:

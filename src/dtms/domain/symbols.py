@@ -4,7 +4,9 @@ import re
 from enum import StrEnum
 from functools import lru_cache
 
-_KNOWN = re.compile(r"^#?((?:[A-Z]{3}USD|USD[A-Z]{3}|[A-Z]{6}|XAU[A-Z]{3}|XAG[A-Z]{3}|[A-Z]+[0-9]+|[A-Z]{3,}))(.*)$")
+_KNOWN = re.compile(
+    r"^#?((?:[A-Z]{3}USD|USD[A-Z]{3}|[A-Z]{4,5}USD|[A-Z]{6}|XAU[A-Z]{3}|XAG[A-Z]{3}|[A-Z]+[0-9]+|[A-Z]{3,}))(.*)$"
+)
 
 
 @lru_cache(maxsize=4096)
