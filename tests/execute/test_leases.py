@@ -1,0 +1,177 @@
+"""Leases: within a process one waits in line, between processes the store decides, and nobody waits for ever."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from dtms.adapters.clocks import LoopClock
+from dtms.adapters.store_sql.store import SqlStore
+from dtms.adapters.virtual_loop import run_virtual
+from dtms.domain.errors import LeaseHeld, StoreFailed
+from dtms.execute.leases import LEASE_S, RENEW_S, WAIT_S, Leases
+from dtms.ports.broker import Broker
+from dtms.ports.store import Free, Store, Unit
+
+NO_BROKER = cast("Broker", None)
+KEY, TICKET = "7", 7
+HERE, ELSEWHERE = "replay:1:0", "replay:2:0"
+
+
+class Two:
+    """Two processes' leases on one store."""
+
+    def __init__(self, store: Store, clock: LoopClock, draw: Callable[[], float]) -> None:
+        self.store, self.clock = store, clock
+        self.one = Leases(store=store, broker=NO_BROKER, clock=clock, holder=HERE, draw=draw)
+        self.other = Leases(store=store, broker=NO_BROKER, clock=clock, holder=ELSEWHERE, draw=draw)
+
+
+def on_a_store(folder: Path, scenario: Callable[[Two], Awaitable[None]], draw: float = 0.5) -> None:
+    """Run a scenario on a real file and virtual time."""
+
+    async def main() -> None:
+        clock = LoopClock(0)
+        store = SqlStore(f"sqlite:///{(folder / 'store.db').as_posix()}", clock, inline=True)
+        await store.open()
+        await scenario(Two(store, clock, lambda: draw))
+        await store.close()
+
+    run_virtual(main())
+
+
+def test_one_waits_for_another_process_until_it_is_done(tmp_path: Path) -> None:
+    async def scenario(two: Two) -> None:
+        order: list[str] = []
+
+        async def work(leases: Leases, name: str, seconds: float) -> None:
+            async with leases.held(KEY, TICKET):
+                order.append(f"{name} begins")
+                await two.clock.sleep_machine(seconds)
+                order.append(f"{name} ends")
+
+        await asyncio.gather(work(two.one, "one", 2.0), work(two.other, "other", 0.1))
+        assert order == ["one begins", "one ends", "other begins", "other ends"]
+
+    on_a_store(tmp_path, scenario)
+
+
+def test_who_waits_too_long_is_told_who_has_it(tmp_path: Path) -> None:
+    """A live holder that renews its lease keeps it; whoever wants it fails after five seconds, and not sooner."""
+
+    async def scenario(two: Two) -> None:
+        async def hold() -> None:
+            async with two.one.held(KEY, TICKET):
+                await two.clock.sleep_machine(40.0)
+
+        holding = asyncio.create_task(hold())
+        await two.clock.sleep_machine(LEASE_S + 3.0)  # beyond one lease: it was renewed
+        begun_s = two.clock.machine_s()
+        with pytest.raises(LeaseHeld) as refused:
+            async with two.other.held(KEY, TICKET):
+                raise AssertionError("granted twice")
+        assert (refused.value.key, refused.value.holder) == (KEY, HERE)
+        assert WAIT_S <= two.clock.machine_s() - begun_s < WAIT_S + 0.1
+        await holding
+
+    on_a_store(tmp_path, scenario)
+
+
+def test_a_lease_of_one_that_slept_runs_out_and_its_token_is_old(tmp_path: Path) -> None:
+    """Nobody renews it: after fifteen seconds another has it, and the sleeper's token is worth nothing."""
+
+    async def scenario(two: Two) -> None:
+        asleep = await two.store.grant(KEY, HERE, LEASE_S, ticket=TICKET)
+        await two.clock.sleep_machine(LEASE_S + 0.1)
+        async with two.other.held(KEY, TICKET) as held:
+            assert held.lease.token > asleep.lease.token
+            assert await two.store.renew(asleep.lease, LEASE_S) is None
+
+    on_a_store(tmp_path, scenario)
+
+
+def test_within_a_process_one_goes_after_the_other_with_rising_tokens(tmp_path: Path) -> None:
+    async def scenario(two: Two) -> None:
+        tokens: list[int] = []
+        inside = 0
+
+        async def work() -> None:
+            nonlocal inside
+            async with two.one.held(KEY, TICKET) as held:
+                assert inside == 0
+                inside += 1
+                tokens.append(held.lease.token)
+                await two.clock.sleep_machine(0.05)
+                inside -= 1
+
+        await asyncio.gather(*(work() for _ in range(20)))
+        assert tokens == sorted(set(tokens))
+
+    on_a_store(tmp_path, scenario)
+
+
+def test_what_changes_the_store_alone_waits_for_another_and_not_for_itself(tmp_path: Path) -> None:
+    async def scenario(two: Two) -> None:
+        async def change(leases: Leases) -> float:
+            begun_s = two.clock.machine_s()
+            free = Free(holder=leases.holder, keys=[KEY])
+            await leases.when_free(lambda: two.store.commit(Unit(free=free)))
+            return two.clock.machine_s() - begun_s
+
+        async with two.one.held(KEY, TICKET):
+            assert await change(two.one) == 0
+            waiting = asyncio.create_task(change(two.other))
+            await two.clock.sleep_machine(1.0)
+        assert 1.0 <= await waiting < 1.1
+
+    on_a_store(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("draw", [0.0, 0.999])
+def test_the_pause_between_two_tries_is_drawn(draw: float, tmp_path: Path) -> None:
+    async def scenario(two: Two) -> None:
+        store: Any = two.store
+        grant, at_s = store.grant, list[float]()
+
+        async def noting(*about: Any, **more: Any) -> Any:
+            at_s.append(two.clock.machine_s())
+            return await grant(*about, **more)
+
+        async with two.one.held(KEY, TICKET):
+            store.grant = noting
+            with pytest.raises(LeaseHeld):
+                async with two.other.held(KEY, TICKET):
+                    pass
+        pauses = {round(b - a, 6) for a, b in pairwise(at_s)}
+        assert pauses == {round(0.01 + 0.04 * draw, 6)}
+
+    on_a_store(tmp_path, scenario, draw)
+
+
+def test_it_is_given_back_whatever_goes_wrong(tmp_path: Path) -> None:
+    async def scenario(two: Two) -> None:
+        with pytest.raises(StoreFailed):
+            async with two.one.held(KEY, TICKET):
+                raise StoreFailed("made to fail")
+        begun_s = two.clock.machine_s()
+        async with two.other.held(KEY, TICKET):
+            assert two.clock.machine_s() == begun_s
+
+    on_a_store(tmp_path, scenario)
+
+
+def test_a_commit_gives_it_back_in_the_same_transaction(tmp_path: Path) -> None:
+    async def scenario(two: Two) -> None:
+        async with two.one.held(KEY, TICKET) as held:
+            await two.store.commit(Unit(release=held.lease))
+            held.is_given_back = True
+            async with two.other.held(KEY, TICKET) as theirs:
+                assert theirs.lease.token > held.lease.token
+                assert await two.store.lease(KEY) is not None
+        await two.clock.sleep_machine(RENEW_S + 1.0)
+        assert two.one._lines == {}
+
+    on_a_store(tmp_path, scenario)
