@@ -278,3 +278,23 @@ def test_an_order_that_is_there_is_never_proven_away(times: list[int], marked: b
     there = pending(OrderState.WORKING if live else OrderState.EXPIRED, magic=magic_of(OURS) if marked else 0)
     parts: Any = {"orders" if live else "past_orders": [there]}
     assert not isinstance(judge(question(PLACING), [look(at, **parts) for at in times]), NotExecuted)
+
+
+@pytest.mark.parametrize("marked", [True, False], ids=["with its number", "without"])
+def test_the_one_position_of_a_netting_account_is_the_executions_own_when_its_order_began_it(marked: bool) -> None:
+    """Whoever asks names the symbol's position as it is listed now: it may be the very one that was opened."""
+    magic = magic_of(OURS) if marked else 0
+    there = position(HEDGE, SIDE.opposite, "0.2", magic=magic, opened_ms=CREATED + 1_000)
+    made = deal(DealEntry.IN, magic=magic, order=HEDGE)
+    verdict = judge(question(EXECUTING, anchor=HEDGE), [look(positions=[there], deals=[made])])
+    assert isinstance(verdict, Executed)
+    assert ([p.ticket for p in verdict.positions], verdict.merged) == ([HEDGE], Decimal(0))
+
+
+def test_what_an_execution_adds_to_a_position_that_was_there_is_told_as_merged() -> None:
+    made = deal(DealEntry.IN, magic=magic_of(OURS), position_id=TICKET, side=SIDE)
+    executing = replace(EXECUTING, side=SIDE)
+    seen = look(positions=[position(TICKET, SIDE, "0.6")], deals=[made])
+    verdict = judge(question(executing, anchor=TICKET), [seen])
+    assert isinstance(verdict, Executed)
+    assert (verdict.positions, verdict.merged, verdict.volume) == ((), Decimal("0.2"), Decimal("0.2"))

@@ -65,7 +65,10 @@ def _found(
     orders: Sequence[Order],
 ) -> Seen:
     identifiers = {p.identifier for p in named} | {d.position_id for d in deals}
-    open_now = tuple(p for p in look.positions if p.identifier in identifiers and p.identifier != question.anchor)
+    # What a netting account merged into the position that was there opened none; what began with its order did.
+    begun = {p.identifier for p in named} | {d.order for d in deals}
+    own = identifiers - ({question.anchor} - begun)
+    open_now = tuple(p for p in look.positions if p.identifier in own)
     return as_far_as_seen(question, action.volume, deals, orders, look, positions=open_now)
 
 

@@ -182,11 +182,16 @@ def as_far_as_seen(
     return Executed(
         positions=positions,
         volume=volume,
-        merged=sum((d.volume for d in deals if d.position_id == question.anchor and d.entry is DealEntry.IN), ZERO),
+        merged=sum((d.volume for d in deals if _merges(question, d)), ZERO),
         at_ms=max(times, default=look.begun_ms),
         deals=tuple(d.ticket for d in deals),
         told=f"{volume} lots found by {witness}",
     )
+
+
+def _merges(question: Question, deal: Deal) -> bool:
+    """Answer whether a deal added to the anchor, which is identified by the ticket of the order that began it."""
+    return deal.position_id == question.anchor != deal.order and deal.entry is DealEntry.IN
 
 
 def is_echoed(question: Question, look: Evidence, entries: Sequence[DealEntry]) -> bool:
