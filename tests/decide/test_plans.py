@@ -150,6 +150,17 @@ def test_levels_on_the_wrong_side_or_too_near_are_refused(
     assert fields_of(draft(side, **{name: priced(value) for name, value in changes.items()})) == fields
 
 
+@pytest.mark.parametrize("side", Side)
+def test_a_refused_level_is_told_where_it_must_lie(side: Side) -> None:
+    with pytest.raises(InvalidPlan) as caught:
+        made(draft(side, stop_loss=1.1 + side.sign * 0.003, take_profit=1.1 - side.sign * 0.003))
+    below, above = ("below", "above") if side is Side.LONG else ("above", "below")
+    assert [fault.message.split(" the entry")[0] for fault in caught.value.faults] == [
+        f"for a {side.direction} must lie {below}",
+        f"for a {side.direction} must lie {above}",
+    ]
+
+
 @pytest.mark.parametrize(
     ("changes", "fields"),
     [
@@ -159,6 +170,7 @@ def test_levels_on_the_wrong_side_or_too_near_are_refused(
         ({"entry": None}, ["entry"]),
         ({"entry": float("nan")}, ["entry"]),
         ({"entry": -1.0}, ["entry"]),
+        ({"entry": 0.0}, ["entry"]),
         ({"entry": 1.7}, ["entry"]),
         ({"volume": None}, ["volume"]),
         ({"risk_pct": 1.0}, ["volume"]),
@@ -383,6 +395,30 @@ def test_the_structure_that_stands_when_a_plan_is_made_is_recorded() -> None:
     }
     assert relied_on(asked, on(hill()[:-1])) == {}
     assert relied_on(asked, at(Side.LONG, 1.1)) == {}
+
+
+def test_a_plan_is_made_with_the_structure_that_stands() -> None:
+    known: dict[str, Any] = {
+        "tick": quote(Side.LONG, 13.9),
+        "instrument": instrument(tick_size=0.01, stops_level_points=0),
+    }
+    of = draft(entry=13.9, stop_loss=13.0, take_profit=15.0, conditions=BOS)
+    assert made(of, **known, facts=on(hill())).relies_on == relied_on(parse(BOS), on(hill()))
+    assert made(of, **known).relies_on == {}
+
+
+def test_structure_of_a_short_breaks_with_a_close_above_it() -> None:
+    def on_valley(*more: float) -> MarketFacts:
+        upright = hill(*more)
+        return on(replace(upright, close=25 - upright.close, high=25 - upright.low, low=25 - upright.high))
+
+    down = {"name": "bos_bear", "timeframe": "M15"}
+    relies_on = relied_on(parse(down), on_valley())
+    assert relies_on["structures"] == [
+        {"condition": "bos_bear", "direction": "SELL", "timeframe": "M15", "level": 11.5}
+    ]
+    assert broke(relies_on, hill().last_close_ms, on_valley(13.5)) is None
+    assert broke(relies_on, hill().last_close_ms, on_valley(13.4)) is not None
 
 
 def test_structure_breaks_with_a_later_close_beyond_it_and_not_with_an_earlier_one() -> None:
