@@ -111,6 +111,29 @@ def test_a_broker_that_refuses_comments_gets_the_order_without_one() -> None:
     bench(story)
 
 
+@pytest.mark.parametrize("judged", [False, True])
+def test_an_order_gets_the_filling_that_the_broker_takes_and_gets_it_at_once_from_then_on(judged: bool) -> None:
+    """A filling that is refused (10030) was certainly not taken, so the next one is tried, under the same intent."""
+    bench = LocalBench(description=described())
+
+    async def story(desk: Desk) -> None:
+        await desk.broker.connect()
+        assert bench.terminal is not None
+        bench.terminal.simulation.world.manners.pending_filling_judged = judged
+        requests = bench.terminal.simulation.ledger.requests
+        for tries in (1 + judged, 1):
+            before = len(requests)
+            result = await desk.send(await pending(desk))
+            assert result.answer is Answer.OK, result
+            sent = [dict(note.request) for note in requests[before:]]
+            assert len(sent) == tries
+            assert {request["magic"] for request in sent} == {desk.broker.magic_of(desk.number)}
+            assert sent[-1]["type_filling"] == (MT5.ORDER_FILLING_IOC if judged else MT5.ORDER_FILLING_RETURN)
+        assert len((await desk.broker.snapshot([])).orders) == 2
+
+    bench(story)
+
+
 # --- asking beforehand ---------------------------------------------------------------------------------------------
 
 

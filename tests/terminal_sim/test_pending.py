@@ -146,3 +146,11 @@ def test_an_order_type_outside_the_symbols_mask_is_refused(bench: MakeLab) -> No
     lab = bench([FLAT] * 5, spec={"order_mask": 1 | 4})
     assert place(lab, BUY_LIMIT, -50)[0] == 10035
     assert place(lab, BUY_STOP, 50)[0] == 10009
+
+
+def test_some_brokers_judge_the_filling_of_a_pending_order(bench: MakeLab) -> None:
+    lab = bench([FLAT] * 5, spec={"filling_mask": 1})
+    assert place(lab, BUY_LIMIT, -50)[0] == 10009
+    lab.terminal.simulation.world.manners.pending_filling_judged = True
+    assert place(lab, BUY_LIMIT, -60)[0] == 10030
+    assert place(lab, BUY_LIMIT, -60, type_filling=0)[0] == 10009

@@ -103,6 +103,8 @@ class Manners:
     requests_per_minute: int = at_least(0, 0)
     # Whether programs may trade on real accounts alone.
     only_real: bool = False
+    # Whether a pending order is refused, too, when it names a filling that the symbol's mask lacks.
+    pending_filling_judged: bool = False
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, checked(type(self), name, value))

@@ -115,6 +115,11 @@ def filling(case: Case) -> int:
     return 0 if allowed else MT5.TRADE_RETCODE_INVALID_FILL
 
 
+def pending_filling(case: Case) -> int:
+    """Refuse, where brokers look at it, a pending order with a filling that market orders may not have either."""
+    return filling(case) if case.world.manners.pending_filling_judged else 0
+
+
 def closes_opposite(case: Case) -> int:
     """Refuse a close in the direction of the position itself."""
     same = case.position is not None and case.request.type == case.position.type
@@ -255,6 +260,7 @@ RULES: dict[int, tuple[Rule, ...]] = {
     MT5.TRADE_ACTION_PENDING: (
         pending_type,
         volume_grid,
+        pending_filling,
         expiration,
         trade_mode,
         open_market,
