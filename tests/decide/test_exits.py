@@ -54,6 +54,7 @@ def test_breakeven_comes_at_its_progress_and_no_earlier(side: Side, scalp: bool,
     assert isinstance(found.action, MoveStop)
     assert found.action.stop == pytest.approx(1.1 + side.sign * SPREAD, abs=1e-9)
     assert found.after.breakeven_done
+    assert found.after.trailing_active
     assert found.after.moved_ms == NOW
 
 
@@ -106,6 +107,7 @@ def test_a_stop_at_breakeven_is_noticed_whoever_put_it_there(side: Side) -> None
     assert proposed.notes["breakeven"] == "done"
     assert proposed.memory is not None
     assert proposed.memory.breakeven_done
+    assert proposed.memory.trailing_active
 
 
 @sides
@@ -141,7 +143,7 @@ def test_the_partial_is_half_of_what_is_open_now(side: Side) -> None:
     found = only(replace(seen, position=replace(seen.position, volume=Decimal("0.10"))))
 
     assert isinstance(found.action, ClosePosition)
-    assert found.action.volume == Decimal("0.05")
+    assert (found.action.volume, found.action.expected_volume) == (Decimal("0.05"), Decimal("0.10"))
     assert found.after.volume == Decimal("0.10")
 
 
@@ -308,6 +310,39 @@ def test_a_stop_that_was_seen_tighter_a_moment_ago_is_not_loosened_by_an_old_lis
 
     assert "would not improve" in nothing(seen)["trail"]
     assert "would not improve" in nothing(bare)["trail"]
+
+
+@sides
+def test_an_old_list_makes_the_manager_forget_no_tighter_stop(side: Side) -> None:
+    tighter, listed = (round(1.1 + side.sign * away, 5) for away in (0.0040, 0.0001))
+    memory, held = {"stop": tighter}, {"stop": listed}
+    old = propose(after_breakeven(side, memory=memory, held=held, seen_stops={TICKET: tighter}), SETTINGS)
+    moved_back = propose(after_breakeven(side, memory=memory, held=held), SETTINGS)
+
+    assert old.memory is None
+    assert moved_back.memory is not None
+    assert moved_back.memory.stop == listed
+
+
+@sides
+def test_what_the_broker_shows_is_taken_over(side: Side) -> None:
+    seen = sighting(side, held={"target": None, "entry": 1.1001})
+    seen = replace(seen, position=replace(seen.position, volume=Decimal("0.3")))
+    memory = propose(seen, SETTINGS).memory
+
+    assert memory is not None
+    assert (memory.volume, memory.target, memory.entry) == (Decimal("0.3"), None, 1.1001)
+    assert propose(replace(seen, managed=memory), SETTINGS).memory is None
+
+
+@sides
+def test_no_stop_is_put_where_a_spike_of_the_spread_would_hit_it(side: Side) -> None:
+    spike = tick(side, 0.5 * WAY, 0.0008)
+    near = after_breakeven(side, tick=spike, levels=levels(0.00001))
+
+    assert "spread spike" in nothing(near)["trail"]
+    assert moved(after_breakeven(side, tick=spike)).kind is ActionKind.TRAIL
+    assert moved(replace(near, median_spread=None)).kind is ActionKind.TRAIL
 
 
 @sides

@@ -86,7 +86,15 @@ def _adopted(sighting: Sighting) -> Managed:
     if shown == (known.volume, known.entry, known.stop, known.target, known.breakeven_done):
         return known
     volume, entry, stop, target, reached = shown
-    return replace(known, volume=volume, entry=entry, stop=stop, target=target, breakeven_done=reached)
+    return replace(
+        known,
+        volume=volume,
+        entry=entry,
+        stop=stop,
+        target=target,
+        breakeven_done=reached,
+        trailing_active=known.trailing_active or reached,
+    )
 
 
 # --- what is in the way ----------------------------------------------------------------------------------------------

@@ -41,8 +41,7 @@ class Gates:
 def read_gates(m5: Bars, m15: Bars, settings: Settings) -> Gates | None:
     """Read the gates at the close of the newest M5 bar; None while bars are too few, or the market has not moved."""
     rules, period = settings.exits, settings.regime.atr_period
-    closed = int(np.searchsorted(m15.time_ms, m5.last_close_ms - Timeframe.M15.ms, side="right"))
-    window5, window15 = m5[-WINDOW:], m15[max(0, closed - WINDOW) : closed]
+    window5, window15 = _windows(m5, m15)
     if min(len(window5), len(window15)) < _bars_needed(rules, period):
         return None
     atr5, atr15 = _atr(window5, period), _atr(window15, period)
@@ -56,6 +55,12 @@ def read_gates(m5: Bars, m15: Bars, settings: Settings) -> Gates | None:
         stretch_sigma=_stretch(window15.close, float(window5.close[-1]), rules.stretch_ema),
         node_distance_atr=_node_distance(window5, atr15, rules),
     )
+
+
+def _windows(m5: Bars, m15: Bars) -> tuple[Bars, Bars]:
+    """Cut the newest windows that were closed when the newest M5 bar closed."""
+    closed = int(np.searchsorted(m15.time_ms, m5.last_close_ms - Timeframe.M15.ms, side="right"))
+    return m5[-WINDOW:], m15[max(0, closed - WINDOW) : closed]
 
 
 def _bars_needed(rules: ExitSettings, atr_period: int) -> int:
@@ -144,10 +149,10 @@ class GatesBook:
 
     def read(self, m5: Bars, m15: Bars, settings: Settings) -> Gates | None:
         """Return the gates of these bars, read anew when a bar, a late correction or other settings changed them."""
-        window5, window15 = m5[-WINDOW:], m15[-WINDOW - 1 :]
+        window5, window15 = _windows(m5, m15)
         known = self._known
         if known is None or known[2] is not settings or not (_same(known[0], window5) and _same(known[1], window15)):
-            known = self._known = window5, window15, settings, read_gates(m5, m15, settings)
+            known = self._known = window5, window15, settings, read_gates(window5, window15, settings)
         return known[3]
 
     def fresh(self, book: BarBook, now_ms: int, settings: Settings) -> Gates | None:
