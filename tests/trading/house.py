@@ -1,7 +1,7 @@
 """The main API's trading on the simulated terminal and a real store file, in virtual time; one process, or several."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
@@ -58,6 +58,17 @@ class Away:
 
     async def close(self) -> None:
         """Close nothing."""
+
+
+class Slow:
+    """A link over which every call takes a moment, so that what is asked at once meets."""
+
+    def __init__(self, link: LocalLink) -> None:
+        self._link = link
+
+    async def call(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        await asyncio.sleep(0.002)
+        return await self._link.call(request)
 
 
 @dataclass(slots=True)
@@ -206,9 +217,14 @@ async def built(
     account: dict[str, Any] | None = None,
     program: str = MAIN,
     window: Window = MARKET,
+    is_real: bool = False,
+    is_slow: bool = False,
     **changes: Any,
 ) -> House:
-    """Start a process; ``beside`` another it shares terminal, gateway and store file with that one."""
+    """Start a process; ``beside`` another it shares terminal, gateway and store file with that one.
+
+    On a loop that ``is_real`` its store commits in threads of its own, as in the real program.
+    """
     if beside is None:
         config = config_of(window, **changes)
         config = replace(config, account=replace(config.account, **(account or {})))
@@ -218,8 +234,9 @@ async def built(
         gateway = Gateway(made, instance=1, now=clock.machine_s, requests_per_day=1_000_000)
     else:
         clock, terminal, gateway = beside.clock, beside.terminal, beside.gateway
-    broker = Mt5Broker(LocalLink(gateway), clock, magic_prefix=MAGIC_PREFIX)
-    plain = SqlStore(f"sqlite:///{(folder / 'store.db').as_posix()}", clock, inline=True)
+    link = LocalLink(gateway)
+    broker = Mt5Broker(Slow(link) if is_slow else link, clock, magic_prefix=MAGIC_PREFIX)
+    plain = SqlStore(f"sqlite:///{(folder / 'store.db').as_posix()}", clock, inline=not is_real)
     await plain.open()
     await broker.connect()
     store: Any = wrap(plain) if wrap is not None else plain
@@ -259,7 +276,7 @@ async def built(
         keeper=asyncio.create_task(_keep(lease, clock)),
         symbol=window.symbol,
     )
-    if beside is None:
+    if beside is None and not is_real:
         await house.play(2)
     return house
 

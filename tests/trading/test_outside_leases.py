@@ -66,6 +66,7 @@ def test_what_is_asked_with_the_token_is_done_under_the_lease_and_leaves_it_held
     ("holder", "asker"),
     [
         ("universal_sl_tp_manager", Asker.UNIVERSAL),
+        ("universal_sl_tp_manager:desk:7", Asker.UNIVERSAL),
         ("intelligent_exit_manager", Asker.EXITS),
         ("anything-else", Asker.EXITS),
     ],
@@ -129,7 +130,7 @@ def test_a_defensive_dtms_waits_for_the_end_of_a_lease_that_is_not_renewed(tmp_p
 def test_a_lease_is_refused_to_names_that_mean_something_else(tmp_path: Path) -> None:
     async def scene(house: House) -> None:
         ticket = house.open()
-        for name in ("", "a b", "x" * 65, "host:1:2", "dtms_manager"):
+        for name in ("", "a b", "x" * 65, "a/b", "dtms_manager", "dtms_manager:desk:7"):
             assert (await refusal(house.trading.lease(ticket, name))).details["rule"] == "holder"
         assert (await refusal(house.trading.lease(9, "outsider"))).code is Code.NOT_FOUND
 

@@ -1,7 +1,8 @@
 """On whose authority a request is judged: the holder's of a lease, a person's, or Intelligent Exit's.
 
 An outside holder is stored as ``http:<name>:<number>``: the number, never given twice, keeps two programs of one name
-apart. One that is named as a manager of the registry is judged as that manager, any other as Intelligent Exit.
+apart. One whose name begins with a manager's word of the registry is judged as that manager, any other as Intelligent
+Exit.
 """
 
 from dataclasses import dataclass
@@ -32,6 +33,11 @@ def outside_name(holder: str) -> str | None:
     return holder.removeprefix(OUTSIDE).rpartition(":")[0] if holder.startswith(OUTSIDE) else None
 
 
+def manager_word(name: str) -> str:
+    """Return what a holder's name says of the manager that it stands for: all before the first colon."""
+    return name.partition(":")[0]
+
+
 def outside_holder(name: str, number: int) -> str:
     """Return the holder that an outside program is stored as."""
     return f"{OUTSIDE}{name}:{number}"
@@ -50,4 +56,4 @@ async def asking(desk: TradingDesk, key: str, *, lease_token: int | None, overri
     if lease is None or name is None or lease.token != lease_token or lease.expires_s <= desk.clock.machine_s():
         told = f"The lease with token {lease_token} is not held: acquire it again."
         raise TradingRefused(Code.LEASE_HELD, told, {"key": key, "rule": "lease_lost"})
-    return Asking(Asker.PERSON if override else _MANAGERS.get(name, Asker.EXITS), lease)
+    return Asking(Asker.PERSON if override else _MANAGERS.get(manager_word(name), Asker.EXITS), lease)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from dtms.decide.recovery import is_fully_told
 from dtms.domain.actions import ClosePosition, Ending, Intent, Outcome, SetLevels
-from dtms.domain.facts import Json
+from dtms.domain.facts import Fact, Json
 from dtms.domain.market import Instrument, Tick
 from dtms.domain.prices import same_price
 from dtms.domain.snapshot import Snapshot
@@ -34,6 +34,7 @@ class Change:
     figures: dict[str, Json]
     ended: list[Intent] = field(default_factory=list)
     """The intents as their outcomes were committed."""
+    told: list[Fact] = field(default_factory=list)
 
     @property
     def intent(self) -> Intent | None:
@@ -69,6 +70,7 @@ class Changing:
         else:
             async with self.desk.turns.of(change.at.key):
                 outcome = await self.desk.carrier.carry(task)
+        self.desk.journal.tell(change.told)
         if outcome.ending in (Ending.DONE, Ending.UNKNOWN) or (endings.is_requoted(outcome) and not is_last):
             return outcome
         raise endings.refused(outcome, self.desk.broker, await self.desk.store.standing(change.at.ticket))
@@ -119,4 +121,5 @@ class Changing:
 
     def _conclude(self, change: Change, done: Done) -> Unit:
         change.ended.append(done.intent)
-        return Unit(facts=(self.desk.action(done.intent, done.outcome, change.at.ticket, change.figures),))
+        change.told.append(self.desk.action(done.intent, done.outcome, change.at.ticket, change.figures))
+        return Unit(facts=(change.told[-1],))

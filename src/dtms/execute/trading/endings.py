@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from dtms.domain.actions import Outcome
+from dtms.domain.errors import LeaseHeld
 from dtms.domain.facts import Json
 from dtms.domain.owners import Standing
 from dtms.execute.carrying import LEASE_HELD, NOT_LISTED, STOP_CHANGED, VOLUME_CHANGED
@@ -56,6 +57,12 @@ def by_check(result: SendResult, broker: Broker) -> TradingRefused:
 def halted() -> TradingRefused:
     told = "Trading is halted: nothing but a person's reducing act passes."
     return TradingRefused(Code.HALTED, told, {"rule": "halted"})
+
+
+def lease_held(error: LeaseHeld) -> TradingRefused:
+    """Name who has the lease."""
+    details: dict[str, Json] = {"key": error.key, "holder": error.holder, "rule": LEASE_HELD}
+    return TradingRefused(Code.LEASE_HELD, f"The lease is held by {error.holder}.", details)
 
 
 def owner_word(standing: Standing) -> str:

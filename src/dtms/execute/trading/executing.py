@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from dtms.decide.proof import named_positions
 from dtms.domain.actions import Ending, Intent, Outcome
-from dtms.domain.facts import Json
+from dtms.domain.facts import Fact, Json
 from dtms.domain.owners import Asker, Ownership
 from dtms.domain.position import Position
 from dtms.domain.prices import ZERO
@@ -36,6 +36,7 @@ class Opened:
     positions: tuple[Position, ...] = ()
     ownership: tuple[Ownership, ...] = ()
     letters: tuple[Kept, ...] = ()
+    facts: tuple[Fact, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +81,8 @@ class _Sending:
             opened.ownership = tuple(self._owned(p) for p in opened.positions if done.intent.strategy_type)
             opened.letters = tuple(self._letter(p) for p in opened.positions if not done.intent.strategy_type)
         ticket = opened.positions[0].ticket if opened.positions else None
-        told = self.desk.action(done.intent, replace(done.outcome, position=ticket), ticket, self._figures())
-        return Unit(facts=(told,), ownership=opened.ownership, keep=opened.letters)
+        opened.facts = (self.desk.action(done.intent, replace(done.outcome, position=ticket), ticket, self._figures()),)
+        return Unit(facts=opened.facts, ownership=opened.ownership, keep=opened.letters)
 
     def _positions(self, done: Done) -> tuple[Position, ...]:
         """Return what the order opened, the largest first."""
@@ -145,6 +146,7 @@ class Executing:
 
     def _hand_over(self, opened: Opened) -> None:
         """Let those take the position up whose it is, now that it is committed."""
+        self._desk.journal.tell(opened.facts)
         for letter in opened.letters:
             self._desk.letters.take(letter)
         if opened.intent is not None and opened.ownership:
@@ -180,8 +182,10 @@ def _answer(at: Ticketed, outcome: Outcome, opened: Opened) -> Executed:
 
 
 def _protection(at: Ticketed, opened: Opened, *, is_done: bool) -> Protection:
+    if at.joins is not None:
+        return Protection(manager=at.joined_owner, registered=at.joined_owner is not Owner.NOBODY)
     manager = Owner.UNIVERSAL if at.request.strategy_type is not None else Owner.DTMS
-    if not is_done or at.joins is not None:
+    if not is_done:
         return Protection(manager=manager)
     waits_for_fill = not opened.positions
     is_registered = bool(opened.ownership)

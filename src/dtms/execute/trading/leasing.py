@@ -12,14 +12,14 @@ from dtms.domain.facts import Json
 from dtms.domain.owners import Asker, Standing, lease_key
 from dtms.domain.position import Position
 from dtms.execute.trading import endings
-from dtms.execute.trading.asking import outside_holder, outside_name
+from dtms.execute.trading.asking import manager_word, outside_holder, outside_name
 from dtms.execute.trading.desk import TradingDesk
 from dtms.execute.trading.service import Code, Leased, TradingRefused
 from dtms.execute.trading.whose import Known, known
 from dtms.ports.store import Lease
 
 LEASE_S = 15.0
-_NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
+_NAME = re.compile(r"[A-Za-z0-9._:@-]{1,64}")
 
 
 class Leasing:
@@ -44,7 +44,7 @@ class Leasing:
         try:
             lease, standing = await self._granted(at, outside_holder(holder, number))
         except LeaseHeld as error:
-            raise _held(error) from None
+            raise endings.lease_held(error) from None
         return self._leased(at.position, holder, lease, standing)
 
     async def release(self, ticket: int, holder: str, token: int) -> None:
@@ -109,17 +109,11 @@ class Leasing:
 def _require_name(holder: str) -> None:
     """See that a holder's name can be kept, and is not that of the one program that is DTMS."""
     if _NAME.fullmatch(holder) is None:
-        told = "holder must be 1 to 64 letters, digits or any of . _ @ -"
+        told = "holder must be 1 to 64 letters, digits or any of . _ : @ -"
         raise TradingRefused(Code.INVALID, told, {"field": "holder", "rule": "holder"})
-    if holder == Asker.DTMS.value:
+    if manager_word(holder) == Asker.DTMS.value:
         told = "DTMS acts in its own server alone: no other program can hold a lease in its name."
         raise TradingRefused(Code.INVALID, told, {"field": "holder", "rule": "holder"})
-
-
-def _held(error: LeaseHeld) -> TradingRefused:
-    told = f"The lease is held by {error.holder}."
-    details: dict[str, Json] = {"key": error.key, "holder": error.holder, "rule": "lease_held"}
-    return TradingRefused(Code.LEASE_HELD, told, details)
 
 
 def _lost(key: str, token: int, now: Lease | None) -> TradingRefused:

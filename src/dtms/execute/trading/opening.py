@@ -4,7 +4,7 @@ On a netting account what is opened joins the symbol's position. A second entry 
 over with it; one against it would close what somebody manages, and is refused.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from dtms.domain.account import Account, MarginMode
@@ -16,6 +16,7 @@ from dtms.domain.owners import lease_key, opening_key
 from dtms.domain.position import Position
 from dtms.domain.snapshot import Snapshot
 from dtms.domain.strategies import UnknownStrategy, strategy_of
+from dtms.domain.trade import Owner
 from dtms.execute.trading import endings
 from dtms.execute.trading.desk import TradingDesk, sound
 from dtms.execute.trading.judging import (
@@ -47,6 +48,8 @@ class Ticketed:
     account: Account
     joins: Position | None
     """The position of a netting account that it is added to."""
+    joined_owner: Owner = Owner.NOBODY
+    """Whose that position is, and stays."""
     sizing: dict[str, Json] = field(default_factory=dict)
 
     @property
@@ -81,10 +84,13 @@ class Opening:
         tick = sound(request.symbol, look.ticks.get(request.symbol))
         joins = _joined(request, look)
         ticketed = await self._ordered(request, instrument, look.account, tick, joins)
-        if request.way is None:
+        if joins is not None:
+            owner = (await self._desk.store.standing(joins.ticket)).owner
+            ticketed = replace(ticketed, joined_owner=owner or Owner.NOBODY)
+        if request.way is None or guarded:  # a pending order costs nothing before it is filled
             await self._require_margin(ticketed)
         await self._require_acceptable(ticketed)
-        if request.way is None:
+        if request.way is None or guarded:
             await self._require_rails(ticketed, guarded=guarded)
         return ticketed
 

@@ -14,6 +14,7 @@ by disabling the trade, unless another manager takes it.
 from dataclasses import dataclass
 
 from dtms.decide.authority import refuse
+from dtms.domain.errors import ChangedMeanwhile, LeaseHeld, PermissionGone
 from dtms.domain.facts import Fact, FactKind, Json
 from dtms.domain.owners import Ownership, Standing
 from dtms.domain.trade import Owner, State
@@ -25,6 +26,8 @@ from dtms.execute.trading.registry import Registry
 from dtms.execute.trading.service import Changed, Code, OwnerChange, TradingRefused
 from dtms.execute.trading.whose import Known, known
 from dtms.ports.store import Authority, Free, Kept, Unit
+
+TRIES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,15 +51,39 @@ class Owning:
         """Change the owner of a position.
 
         Raises:
-            TradingRefused: when the owner is not the one expected, or the caller has no say.
-            LeaseHeld: when another had its lease for as long as one may wait.
+            TradingRefused: when the owner is not the one expected, the caller has no say, or another has the lease for
+                as long as one may wait.
         """
         at = await known(self._desk, await self._desk.position(change.ticket))
         at.require_own()
         by = await asking(self._desk, at.key, lease_token=change.lease_token, override=change.override)
         account = await self._desk.broker.account()
         wanted = _Wanted(change=change, at=at, by=by, account=(account.login, account.server))
-        return await self._desk.leases.when_free(lambda: self._attempt(wanted))
+        try:
+            return await self._desk.leases.when_free(lambda: self._following(wanted))
+        except LeaseHeld as error:
+            raise endings.lease_held(error) from None
+
+    async def _following(self, wanted: _Wanted) -> Changed:
+        """Judge anew when the entry changed in between: then its owner is most often not the one expected any more.
+
+        Raises:
+            TradingRefused: when it changes again and again, or the lease that it is done under was lost.
+        """
+        for _ in range(TRIES):
+            try:
+                return await self._attempt(wanted)
+            except ChangedMeanwhile:
+                continue
+            except LeaseHeld:
+                raise
+            except PermissionGone as error:
+                if wanted.by.under is None:
+                    raise
+                details: dict[str, Json] = {"key": wanted.at.key, "rule": "lease_lost"}
+                raise TradingRefused(Code.LEASE_HELD, f"{error}.", details) from error
+        told = f"Position {wanted.change.ticket} changes hands just now; ask again."
+        raise TradingRefused(Code.CONFLICT, told, {"ticket": wanted.change.ticket, "rule": "owner_changed"})
 
     async def _attempt(self, wanted: _Wanted) -> Changed:
         """Judge by what is true now, and commit only if it still is."""
@@ -71,11 +98,12 @@ class Owning:
         unit = Unit(
             ownership=() if row is None else (row,),
             keep=() if letter is None else (letter,),
-            facts=(self._told(wanted, before),),
+            facts=(told := self._told(wanted, before),),
             free=Free(holder=self._desk.leases.holder, keys=(wanted.at.key,)) if under is None else None,
             authority=None if under is None else Authority(key=under.key, holder=under.holder, token=under.token),
         )
         await self._desk.store.commit(unit)
+        self._desk.journal.tell((told,))
         if letter is not None:
             self._desk.letters.take(letter)
         if row is not None:

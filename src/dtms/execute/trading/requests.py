@@ -92,6 +92,17 @@ class Executed:
     plan: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancelled:
+    """A pending order that was taken back, or of which nobody can say yet."""
+
+    ok: bool
+    unknown: bool
+    order: int
+    intent: int
+    """The number of its removal."""
+
+
 # --- changes ---------------------------------------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ from dtms.domain.facts import Json
 from dtms.domain.market import Bars, Instrument, Side, Tick, Timeframe
 from dtms.domain.position import Order, Position
 from dtms.domain.trade import Owner, State
-from dtms.execute.trading.requests import Closed, Closing, Executed, Execution, Modification, Modified
+from dtms.execute.trading.requests import Cancelled, Closed, Closing, Executed, Execution, Modification, Modified
 from dtms.ports.store import Unit
 
 
@@ -146,6 +146,18 @@ Asked again, with another number, when the price alone stood in the way and the 
 def nothing_begins(_: int) -> Unit:
     """Commit nothing but the intent."""
     return Unit()
+
+
+class Executes(Protocol):
+    """What plans ask for; both methods raise as those of ``Trading`` do."""
+
+    async def execute(self, request: Execution, *, guarded: bool = False, begin: Begin = nothing_begins) -> Executed:
+        """Open a position or place an order, once; ``guarded`` asks all rails, as for a plan."""
+        ...
+
+    async def cancel(self, number: int, *, by_person: bool = False, correlation_id: str | None = None) -> Cancelled:
+        """Remove the pending order that the intent of this number placed."""
+        ...
 
 
 class Trading(Protocol):

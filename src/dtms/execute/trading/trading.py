@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from dtms.domain.account import Account
 from dtms.domain.market import Bars, Timeframe
+from dtms.execute.trading.cancelling import Cancelling
 from dtms.execute.trading.changing import Changing
 from dtms.execute.trading.closing import Ender
 from dtms.execute.trading.desk import TradingDesk
@@ -13,7 +14,7 @@ from dtms.execute.trading.looking import Looking
 from dtms.execute.trading.modifying import Modifying
 from dtms.execute.trading.owning import Owning
 from dtms.execute.trading.registry import Registry
-from dtms.execute.trading.requests import Closed, Closing, Executed, Execution, Modification, Modified
+from dtms.execute.trading.requests import Cancelled, Closed, Closing, Executed, Execution, Modification, Modified
 from dtms.execute.trading.service import (
     Begin,
     Changed,
@@ -34,6 +35,7 @@ class MainTrading:
         changing = Changing(desk)
         self._desk = desk
         self._executing = Executing(desk)
+        self._cancelling = Cancelling(desk)
         self._modifying = Modifying(changing)
         self._ender = Ender(changing)
         self._registry = Registry(desk)
@@ -43,6 +45,9 @@ class MainTrading:
 
     async def execute(self, request: Execution, *, guarded: bool = False, begin: Begin = nothing_begins) -> Executed:
         return await self._executing.execute(request, guarded=guarded, begin=begin)
+
+    async def cancel(self, number: int, *, by_person: bool = False, correlation_id: str | None = None) -> Cancelled:
+        return await self._cancelling.cancel(number, by_person=by_person, correlation_id=correlation_id)
 
     async def modify(self, request: Modification) -> Modified:
         return await self._modifying.modify(request)
