@@ -29,7 +29,12 @@ class Bench:
     clock: Clock
     journal: Journal
     carrier: Carrier
+    """The managers' own: waits for nobody for long, so that one position does not hold up the others."""
     leases: Leases
+    requests: Carrier
+    """Of what people and programs ask; it waits as long as one may, under a holder of its own."""
+    claims: Leases
+    """The leases of these."""
     sources: Sources
     settings: Settings
     rails: RailState
@@ -43,6 +48,12 @@ class Bench:
     halted: bool = False
     done: Counter[str] = field(default_factory=Counter)
     """Actions since the program's start, by manager, rule and how they ended."""
+    lost: Counter[str] = field(default_factory=Counter)
+    """Proposals that were not sent, by manager and reason: the owner, DTMS's state, a changed stop, a held lease."""
+
+    @property
+    def carriers(self) -> tuple[Carrier, Carrier]:
+        return self.carrier, self.requests
 
     def key(self, ticket: int, symbol: str) -> str:
         """Return the key of the lease under which a position is changed."""

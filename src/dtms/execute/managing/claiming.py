@@ -134,9 +134,9 @@ class Claiming:
             managed=(managed,),
             ownership=owned,
             facts=self._facts_of_claim(managed, row, correlation_id),
-            free=Free(holder=bench.leases.holder, keys=(bench.key(position.ticket, position.symbol),)),
+            free=Free(holder=bench.claims.holder, keys=(bench.key(position.ticket, position.symbol),)),
         )
-        await bench.leases.when_free(lambda: bench.store.commit(unit))
+        await bench.claims.when_free(lambda: bench.store.commit(unit))
         for taken in owned:
             self._floor.ownerships[taken.ticket] = taken
         self._floor.add(managed)
@@ -180,7 +180,7 @@ class Claiming:
         charge = self._charge(Owner.UNIVERSAL, ticket)
         async with charge.lock:
             try:
-                return await self._bench.leases.when_free(lambda: self._given_up(charge, correlation_id))
+                return await self._bench.claims.when_free(lambda: self._given_up(charge, correlation_id))
             except LeaseHeld as held:
                 raise ManagingRefused(Code.LEASE_HELD, f"{held}.", {"ticket": ticket, "holder": held.holder}) from held
 
@@ -201,7 +201,7 @@ class Claiming:
         closed = closed_by(deals, bench.broker.intent_of)
         if closed is None:
             return False
-        free = Free(holder=bench.leases.holder, keys=(bench.key(row.ticket, row.symbol),))
+        free = Free(holder=bench.claims.holder, keys=(bench.key(row.ticket, row.symbol),))
         after = replace(row, closed_ms=closed.at_ms, version=row.version + 1)
         try:
             await bench.store.commit(Unit(ownership=(after,), free=free))
@@ -263,7 +263,7 @@ class Claiming:
         bench, before = self._bench, charge.managed
         managed = ended(before, why, bench.clock.market_ms())
         fact = bench.fact(FactKind.UNMANAGED, why, managed, correlation_id=correlation_id)
-        free = Free(holder=bench.leases.holder, keys=(bench.key(before.ticket, before.symbol),)) if rows else None
+        free = Free(holder=bench.claims.holder, keys=(bench.key(before.ticket, before.symbol),)) if rows else None
         await bench.store.commit(Unit(managed=(managed,), ownership=rows, facts=(fact,), free=free))
         charge.managed = managed
         self._floor.drop(charge)

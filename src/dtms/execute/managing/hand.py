@@ -9,22 +9,37 @@ Whoever loses a race is told once why: the owner, DTMS's state, a stop that chan
 """
 
 from dataclasses import dataclass, replace
+from typing import Protocol
+
+import structlog
 
 from dtms.decide.authority import refuse
+from dtms.decide.first_look import DtmsLook, Rule, may_try
 from dtms.decide.proposals import Proposal, Sighting
-from dtms.domain.actions import Action, ClosePosition, Ending, Intent, MoveStop, Outcome
+from dtms.domain.actions import Action, ActionKind, ClosePosition, Ending, Intent, IntentState, MoveStop, Outcome
 from dtms.domain.facts import Fact, FactKind, Json
 from dtms.domain.managed import Managed
-from dtms.domain.owners import Asker, Ownership, Standing
+from dtms.domain.owners import Asker, Ownership
 from dtms.domain.snapshot import Snapshot
-from dtms.domain.trade import Mode
-from dtms.execute.carrying import Done, Task
+from dtms.domain.trade import Mode, Owner
+from dtms.execute.carrying import Done, Task, Unsent
 from dtms.execute.journal import action_details, describe
 from dtms.execute.managing.bench import Bench
 from dtms.execute.managing.floor import Charge, Floor
 from dtms.execute.managing.patience import SOON_MS, failed, succeeded
 from dtms.execute.shown import is_visible
 from dtms.ports.store import Unit
+
+log = structlog.get_logger(__name__)
+
+SAID_WITH_AGES = frozenset({Rule.DEFENSIVE.value, Rule.BLIND.value})
+"""Reasons that tell how old something is: another age is no other reason."""
+
+
+class FirstLook(Protocol):
+    """What DTMS last said of its positions (``execute.handing.asking``)."""
+
+    def look(self, ticket: int) -> DtmsLook: ...
 
 
 @dataclass(slots=True)
@@ -43,9 +58,10 @@ class _Act:
 class Hand:
     """Carries proposals out; the caller holds the charge's lock."""
 
-    def __init__(self, bench: Bench, floor: Floor) -> None:
+    def __init__(self, bench: Bench, floor: Floor, first: FirstLook | None = None) -> None:
         self._bench = bench
         self._floor = floor
+        self._first = first
 
     async def carry(self, charge: Charge, proposal: Proposal, sighting: Sighting) -> Outcome | None:
         """Carry a proposal out, or record why not; None when the mode or a halt holds it back.
@@ -53,6 +69,10 @@ class Hand:
         Raises:
             PermissionGone, StoreFailed: when this program may write nothing any more.
         """
+        lost = self._in_vain(charge, proposal)
+        if lost is not None:
+            await self._lost(charge, proposal, lost)
+            return lost
         standing = await self._bench.store.standing(charge.managed.ticket)
         if standing.halted:
             return None
@@ -60,20 +80,31 @@ class Hand:
         if mode is not Mode.AUTO:
             await self._propose(charge, proposal, mode)
             return None
-        asker = asker_of(charge.managed)
-        denied = refuse(asker, standing.owner, standing.state, breakeven=standing.breakeven)
+        return await self._carry(_Act(charge, proposal, sighting), asker_of(charge.managed))
+
+    def _in_vain(self, charge: Charge, proposal: Proposal) -> Outcome | None:
+        """Return why nothing is even tried, by what was last read of owner and state; the lease has the last word."""
+        ticket, floor = charge.managed.ticket, self._floor
+        owner, state = floor.owner(ticket), floor.states.get(ticket)
+        denied = refuse(asker_of(charge.managed), owner, state, breakeven=floor.breakeven(ticket))
         if denied is not None:
-            outcome = Outcome(ending=Ending.FAILED, reason=denied.reason, rule=denied.rule, wait=True)
-            await self._lost(charge, proposal, outcome, standing)
-            return outcome
-        return await self._carry(_Act(charge, proposal, sighting), asker)
+            return Outcome(ending=Ending.FAILED, reason=denied.reason, rule=denied.rule, wait=True)
+        if charge.managed.manager is not Owner.EXITS or self._first is None:
+            return None
+        trying = may_try(proposal.action.kind, owner, self._first.look(ticket))
+        if trying.is_blind:
+            log.warning("decided_blind", ticket=ticket, action=proposal.action.kind.value, told=trying.reason)
+        if trying.is_allowed:
+            return None
+        return Outcome(ending=Ending.FAILED, reason=trying.reason, rule=trying.rule.value, wait=True)
 
     async def _carry(self, act: _Act, asker: Asker) -> Outcome:
         charge = act.charge
         outcome = await self._bench.carrier.carry(self._task(act, asker))
         self._bench.done[f"{charge.managed.manager.value}:{act.proposal.rule}:{outcome.ending.value}"] += 1
         if act.after is None:
-            await self._lost(charge, act.proposal, outcome, None)
+            charge.next_ms = self._bench.clock.market_ms() + SOON_MS
+            await self._lost(charge, act.proposal, outcome)
             return outcome
         charge.managed = act.after
         self._bench.journal.tell(act.facts)
@@ -103,6 +134,7 @@ class Hand:
                 charge.open_intents.pop(intent.number, None)
 
         async def ready() -> None:
+            await self._require_sole(managed, act.proposal.action.kind)
             # Read under the lease, without which nobody else changes it: what is written of it follows on this.
             act.ownership = (await bench.store.standing(managed.ticket)).ownership
 
@@ -120,6 +152,24 @@ class Hand:
             forget=lambda intent: _forget(charge, intent),
             mode=bench.configured,
         )
+
+    async def _require_sole(self, managed: Managed, kind: ActionKind) -> None:
+        """See to it that no other request that changes exposure is open for the position, or was just given up.
+
+        Raises:
+            Unsent: with what stands in the way.
+        """
+        if not kind.changes_exposure:
+            return
+        quarantine_ms = self._bench.settings.intents.quarantine_s * 1000
+        for intent in await self._bench.store.intents(ticket=managed.ticket):
+            what = f"{intent.action.kind.value} (intent {intent.number})"
+            if intent.state.is_open and intent.action.kind.changes_exposure:
+                raise Unsent(f"nobody can say yet whether {what} was executed", "request_open")
+            age_ms = self._bench.clock.market_ms() - (intent.sent_ms or intent.created_ms)
+            was_given_up = intent.state is IntentState.NOT_EXECUTED and intent.action.kind is kind
+            if was_given_up and 0 <= age_ms < quarantine_ms:
+                raise Unsent(f"{what} was not executed, and could still be for a while", "quarantine")
 
     def _conclude(self, act: _Act, done: Done) -> Unit:
         """Return what is committed with the outcome: the memory, what is told, and breakeven in the registry."""
@@ -164,21 +214,26 @@ class Hand:
         charge.managed = managed
         self._bench.journal.tell((fact,))
 
-    async def _lost(self, charge: Charge, proposal: Proposal, outcome: Outcome, standing: Standing | None) -> None:
-        """Tell once per reason why a proposal was not sent."""
-        if outcome.ending is not Ending.FAILED:
-            return
-        rule = outcome.rule or "not_sent"
-        self._bench.done[f"{charge.managed.manager.value}:{proposal.rule}:{rule}"] += standing is not None
-        charge.next_ms = self._bench.clock.market_ms() + SOON_MS
-        if charge.noted.get(rule) == outcome.reason:
+    async def _lost(self, charge: Charge, proposal: Proposal, outcome: Outcome) -> None:
+        """Count a proposal that was not sent, and tell once per reason why."""
+        managed, rule = charge.managed, outcome.rule or "not_sent"
+        self._bench.lost[f"{managed.manager.value}:{rule}"] += 1
+        told_before = charge.noted.get(rule)
+        if told_before == outcome.reason or (told_before and rule in SAID_WITH_AGES):
             return
         charge.noted[rule] = outcome.reason
-        details: dict[str, Json] = {"rule": rule, "reason": outcome.reason, "wanted": proposal.rule}
-        if standing is not None:
-            details |= _figures_of(standing)
+        owner, state = self._floor.owner(managed.ticket), self._floor.states.get(managed.ticket)
+        details: dict[str, Json] = {
+            "rule": rule,
+            "reason": outcome.reason,
+            "wanted": proposal.rule,
+            "owner": None if owner is None else owner.value,
+            "state": None if state is None else state.value,
+            "breakeven": self._floor.breakeven(managed.ticket),
+            **figures(proposal.action),
+        }
         told = f"{proposal.rule} not sent: {outcome.reason}"
-        fact = self._bench.fact(FactKind.REFUSAL, told, charge.managed, details | figures(proposal.action))
+        fact = self._bench.fact(FactKind.REFUSAL, told, managed, details)
         await self._bench.store.commit(Unit(facts=(fact,)))
         self._bench.journal.tell((fact,))
 
@@ -222,12 +277,3 @@ def flagged(row: Ownership) -> Ownership:
 
 def _forget(charge: Charge, intent: Intent) -> None:
     charge.open_intents.pop(intent.number, None)
-
-
-def _figures_of(standing: Standing) -> dict[str, Json]:
-    owner = standing.owner
-    return {
-        "owner": None if owner is None else owner.value,
-        "state": None if standing.state is None else standing.state.value,
-        "breakeven": standing.breakeven,
-    }

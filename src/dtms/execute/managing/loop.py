@@ -96,7 +96,8 @@ class Round:
 
     def use(self, settings: Settings) -> None:
         """Act by new settings from now on."""
-        self._bench.carrier.settings = settings.intents
+        for carrier in self._bench.carriers:
+            carrier.settings = settings.intents
         for symbol in self._floor.book.symbols.values():
             self._sights.feeds.reread(symbol, settings)
 

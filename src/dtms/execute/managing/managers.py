@@ -15,12 +15,12 @@ from dtms.domain.trade import Mode, Owner
 from dtms.execute.authority import MAIN, EngineLease, Fenced
 from dtms.execute.carrying import Carrier
 from dtms.execute.journal import Journal
-from dtms.execute.leases import Leases
+from dtms.execute.leases import WAIT_S, Leases
 from dtms.execute.lifecycle import EngineOptions, Lifecycle
 from dtms.execute.managing.bench import Bench
 from dtms.execute.managing.claiming import Claiming, Code, ManagingRefused
 from dtms.execute.managing.floor import Charge, Floor
-from dtms.execute.managing.hand import Hand
+from dtms.execute.managing.hand import FirstLook, Hand
 from dtms.execute.managing.loop import Round
 from dtms.execute.managing.news import News
 from dtms.execute.managing.openings import Concluded, Openings, nothing_else
@@ -53,6 +53,8 @@ HISTORY = frozenset(
         FactKind.NEEDS_ATTENTION,
     )
 )
+LOOP_WAIT_S = 0.5
+"""How long the managers wait for a ticket's lease: longer than a call takes, and they come back in a second."""
 COUNTED_MAX = 10_000
 """Actions that statistics look back over, at most."""
 
@@ -79,6 +81,8 @@ class Statistics:
     trailing: int
     actions: Mapping[str, int]
     since_start: Mapping[str, int]
+    lost: Mapping[str, int]
+    """Proposals that were not sent since the program's start, by reason."""
 
 
 class Managers:
@@ -96,6 +100,7 @@ class Managers:
         steps: Sequence[Step] = (),
         letters: Letters | None = None,
         concluded: Concluded = nothing_else,
+        looks: FirstLook | None = None,
     ) -> None:
         """Put the parts together.
 
@@ -104,20 +109,31 @@ class Managers:
             steps: what is run in the loop besides.
             letters: keeps registrations with DTMS of what an execution opened, when that became known late.
             concluded: says what else is committed when an execution's outcome became known late.
+            looks: what DTMS last said of its positions; Intelligent Exit asks before it tries. None asks the store
+                alone.
         """
         lease = EngineLease(store, broker, clock, options.holder, key=MAIN)
         kept: Store = Fenced(store, lease)
-        leases = Leases(store=kept, broker=broker, clock=clock, holder=options.holder, draw=draw)
-        carrier = Carrier(
-            broker=broker, store=kept, clock=clock, leases=leases, program=lease, settings=settings.intents
-        )
+
+        def leases_of(part: str, wait_s: float) -> Leases:
+            holder = f"{options.holder}:{part}"
+            return Leases(store=kept, broker=broker, clock=clock, holder=holder, draw=draw, wait_s=wait_s)
+
+        def carrier_of(leases: Leases) -> Carrier:
+            return Carrier(
+                broker=broker, store=kept, clock=clock, leases=leases, program=lease, settings=settings.intents
+            )
+
+        own, claims = leases_of("loop", LOOP_WAIT_S), leases_of("requests", WAIT_S)
         self.bench = bench = Bench(
             broker=broker,
             store=kept,
             clock=clock,
             journal=Journal(clock),
-            carrier=carrier,
-            leases=leases,
+            carrier=carrier_of(own),
+            leases=own,
+            requests=carrier_of(claims),
+            claims=claims,
             sources=options.sources or OnlyReleases(options.releases),
             settings=settings,
             rails=RailState(),
@@ -140,7 +156,7 @@ class Managers:
             presence=presence,
             resolving=resolving,
             taking=taking,
-            hand=Hand(bench, floor),
+            hand=Hand(bench, floor, looks),
             steps=steps,
         )
         restart = Restart(
@@ -159,12 +175,13 @@ class Managers:
 
     @property
     def carrier(self) -> Carrier:
-        """What carries every request of this program."""
-        return self.bench.carrier
+        """What carries the requests of people, programs and plans, beside the managers' own."""
+        return self.bench.requests
 
     @property
     def leases(self) -> Leases:
-        return self.bench.leases
+        """The leases of these."""
+        return self.bench.claims
 
     @property
     def store(self) -> Store:
@@ -290,15 +307,14 @@ class Managers:
             if fact.details.get("manager") == owner.value:
                 key = f"{fact.details.get('rule')}:{fact.details.get('ending')}"
                 actions[key] = actions.get(key, 0) + 1
-        prefix = f"{owner.value}:"
-        since = {k.removeprefix(prefix): n for k, n in self.bench.done.items() if k.startswith(prefix) and n}
         return Statistics(
             active=len(held),
             breakeven_done=sum(m.breakeven_done for m in held),
             partial_done=sum(m.partial_done for m in held),
             trailing=sum(m.trailing_active for m in held),
             actions=actions,
-            since_start=since,
+            since_start=_of(owner, self.bench.done),
+            lost=_of(owner, self.bench.lost),
         )
 
     def _live(self, charge: Charge, *, explain: bool = False) -> Live:
@@ -327,6 +343,12 @@ class Managers:
         if isinstance(scene, str):
             return None
         return self._sights.sighting(charge, position, scene, self.bench.clock.market_ms())
+
+
+def _of(owner: Owner, counted: Mapping[str, int]) -> dict[str, int]:
+    """Return one manager's counts without its name."""
+    prefix = f"{owner.value}:"
+    return {key.removeprefix(prefix): count for key, count in counted.items() if key.startswith(prefix)}
 
 
 __all__ = ["Code", "Live", "Managers", "ManagingRefused", "Statistics"]

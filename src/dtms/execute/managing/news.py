@@ -44,8 +44,14 @@ class News:
         bench, floor = self._bench, self._floor
         controls = await bench.store.standing(0)
         bench.halted, bench.mode = controls.halted, controls.account_mode or bench.configured
-        floor.states = await bench.store.states()
-        floor.ownerships = {row.ticket: row for row in await bench.store.ownerships()}
+        states = await bench.store.states()
+        ownerships = {row.ticket: row for row in await bench.store.ownerships()}
+        for charge in floor.charges.values():
+            ticket = charge.managed.ticket
+            before = floor.states.get(ticket), floor.ownerships.get(ticket)
+            if before != (states.get(ticket), ownerships.get(ticket)):
+                charge.next_ms = 0  # what was refused may be permitted now
+        floor.states, floor.ownerships = states, ownerships
         await self._let_go()
         await self._flag()
         return True

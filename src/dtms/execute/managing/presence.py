@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from dtms.decide.lives import in_order
 from dtms.decide.recovery import is_fully_told
 from dtms.domain.account import MarginMode
-from dtms.domain.actions import ClosePosition, Intent, IntentState, MoveStop, SetLevels
+from dtms.domain.actions import ActionKind, ClosePosition, Intent, MoveStop, SetLevels
 from dtms.domain.facts import FactKind, Json
 from dtms.domain.managed import Managed
 from dtms.domain.market import Instrument
@@ -81,7 +81,9 @@ class Presence:
             return
         told, details = _differences(before, after)
         if told:
-            by = await self._changer(before, after, self._floor.book.symbols[before.symbol].instrument)
+            changer = await self._changer(before, after, self._floor.book.symbols[before.symbol].instrument)
+            by = "outside" if changer is None else f"{changer.asker.value} (intent {changer.number})"
+            after = _late(after, changer)
             details |= {"by": by, "alert": None if by != "outside" else "WARNING"}
             summary = f"{told}, changed by {by}"
             fact = self._bench.fact(FactKind.CHANGED_OUTSIDE, summary, before, details)
@@ -99,13 +101,10 @@ class Presence:
         # Another entry of the symbol went into the position: volume and entry follow the broker, R stays.
         return replace(after, entry=position.entry, initial_volume=managed.initial_volume + merged)
 
-    async def _changer(self, before: Managed, after: Managed, instrument: Instrument) -> str:
-        """Name who changed a position: one of dtms's own, by his intent, or somebody outside."""
+    async def _changer(self, before: Managed, after: Managed, instrument: Instrument) -> Intent | None:
+        """Return the request of dtms's own that changed a position; None when somebody outside did."""
         intents = await self._bench.store.intents(ticket=before.ticket)
-        for intent in reversed(intents):
-            if intent.state is not IntentState.NOT_EXECUTED and _explains(intent, before, after, instrument):
-                return f"{intent.asker.value} (intent {intent.number})"
-        return "outside"
+        return next((i for i in reversed(intents) if _explains(i, before, after, instrument)), None)
 
     # --- missing -------------------------------------------------------------------------------------------------
 
@@ -179,6 +178,13 @@ def _differences(before: Managed, after: Managed) -> tuple[str, dict[str, Json]]
     told = ", ".join(f"{name} from {old} to {new}" for name, (old, new) in found.items())
     details: dict[str, Json] = {name: {"old": old, "new": new} for name, (old, new) in found.items()}
     return told, details
+
+
+def _late(managed: Managed, changer: Intent | None) -> Managed:
+    """Return the memory after a part that was closed although it counted as not executed."""
+    is_part = changer is not None and changer.action.kind is ActionKind.TAKE_PARTIAL
+    mine = changer is not None and changer.asker.manager is managed.manager
+    return replace(managed, partial_done=True) if is_part and mine else managed
 
 
 def _explains(intent: Intent, before: Managed, after: Managed, instrument: Instrument) -> bool:

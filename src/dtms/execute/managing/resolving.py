@@ -125,7 +125,7 @@ class Resolving:
 
     def _since_ms(self, intent: Intent, inquiry: Inquiry) -> int:
         """When the settle window began: with the lost answer, or when this process took the intent up."""
-        if self._bench.carrier.made(intent.number):
+        if any(carrier.made(intent.number) for carrier in self._bench.carriers):
             return intent.sent_ms or inquiry.known_ms
         return inquiry.known_ms
 
