@@ -11,9 +11,9 @@ import pytest
 from dtms.adapters.clocks import LoopClock
 from dtms.adapters.store_sql.store import SqlStore
 from dtms.adapters.virtual_loop import run_virtual
-from dtms.domain.errors import LeaseHeld, StoreFailed
+from dtms.domain.errors import BrokerUnavailable, LeaseHeld, StoreFailed
 from dtms.execute.leases import LEASE_S, RENEW_S, WAIT_S, Leases
-from dtms.ports.broker import Broker
+from dtms.ports.broker import Broker, Fence
 from dtms.ports.store import Free, Store, Unit
 
 NO_BROKER = cast("Broker", None)
@@ -173,5 +173,50 @@ def test_a_commit_gives_it_back_in_the_same_transaction(tmp_path: Path) -> None:
                 assert await two.store.lease(KEY) is not None
         await two.clock.sleep_machine(RENEW_S + 1.0)
         assert two.one._lines == {}
+
+    on_a_store(tmp_path, scenario)
+
+
+class Announced:
+    """A gateway that remembers what was announced to it; it can be away."""
+
+    def __init__(self) -> None:
+        self.tokens: list[tuple[str, int]] = []
+        self.is_away = False
+
+    async def announce(self, key: str, token: int) -> Fence:
+        if self.is_away:
+            raise BrokerUnavailable("no gateway")
+        self.tokens.append((key, token))
+        return Fence(key=key, token=token, instance=1)
+
+
+def test_what_changes_the_store_alone_fences_a_holder_that_slept_through_its_expiry(tmp_path: Path) -> None:
+    """It could wake and send what it had committed: the gateway has to know a newer token first."""
+
+    async def scenario(two: Two) -> None:
+        gateway = Announced()
+        mine = Leases(
+            store=two.store, broker=cast("Broker", gateway), clock=two.clock, holder=ELSEWHERE, draw=lambda: 0.5
+        )
+
+        async def change() -> None:
+            await two.store.commit(Unit(free=Free(holder=ELSEWHERE, keys=(KEY,))))
+
+        asleep = await two.store.grant(KEY, HERE, LEASE_S, ticket=TICKET)
+        await two.clock.sleep_machine(LEASE_S + 0.1)
+        with pytest.raises(LeaseHeld) as held:
+            await change()
+        assert held.value.is_lapsed
+
+        gateway.is_away = True
+        with pytest.raises(LeaseHeld):
+            await mine.when_free(change)
+        gateway.is_away = False
+        await mine.when_free(change)
+        ((key, token),) = gateway.tokens
+        assert key == KEY
+        assert token > asleep.lease.token
+        await change()  # nobody is left who could send
 
     on_a_store(tmp_path, scenario)

@@ -75,13 +75,15 @@ class ChangedMeanwhile(PermissionGone):
 
 
 class LeaseHeld(PermissionGone):
-    """Another live holder has the lease."""
+    """Another has the lease: a live holder, or one that let it lapse and could still send under it."""
 
-    def __init__(self, key: str, holder: str, token: int = 0) -> None:
+    def __init__(self, key: str, holder: str, token: int = 0, *, is_lapsed: bool = False) -> None:
         super().__init__(f"lease {key} is held by {holder}")
         self.key = key
         self.holder = holder
         self.token = token
+        self.is_lapsed = is_lapsed
+        """It ran out under a holder that may be suspended: a newer token has to be announced first."""
 
 
 class PeerAway(DtmsError):

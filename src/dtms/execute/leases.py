@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import structlog
 
-from dtms.domain.errors import LeaseHeld, StoreFailed
+from dtms.domain.errors import BrokerUnavailable, LeaseHeld, StoreFailed
 from dtms.domain.owners import Standing
 from dtms.ports.broker import Broker, Fence
 from dtms.ports.clock import Clock
@@ -110,10 +110,26 @@ class Leases:
         while True:
             try:
                 return await work()
-            except LeaseHeld:
+            except LeaseHeld as held:
                 if self._clock.machine_s() >= until_s:
                     raise
+                if held.is_lapsed:
+                    await self._supersede(held)
+                    continue
             await self._pause()
+
+    async def _supersede(self, lapsed: LeaseHeld) -> None:
+        """See to it that a holder which slept through its expiry sends nothing more.
+
+        Raises:
+            LeaseHeld: when the gateway could not be told.
+        """
+        try:
+            await self._broker.announce(lapsed.key, lapsed.token + 1)  # first: what is not told changes nothing
+        except BrokerUnavailable as error:
+            raise lapsed from error
+        async with self.held(lapsed.key, None):
+            pass
 
     async def _granted(self, key: str, ticket: int | None) -> Grant:
         return await self.when_free(lambda: self._store.grant(key, self.holder, LEASE_S, ticket=ticket))

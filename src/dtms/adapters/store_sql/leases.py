@@ -124,15 +124,21 @@ class LeaseDesk:
             raise PermissionGone(f"lease {under.key} is not held with token {under.token}")
 
     def require_free(self, tx: Transaction, free: Free) -> None:
-        """Pass when nobody else has one of the leases.
+        """Pass when nobody else has one of the leases, or could still send under one.
+
+        A holder whose lease ran out while it was suspended goes on to send what it had committed, unless the gateway
+        knows a newer token; one whose process is gone does nothing any more.
 
         Raises:
-            LeaseHeld: naming key, holder and token, when somebody has.
+            LeaseHeld: naming key, holder and token, when somebody has or could.
         """
         for key in free.keys:
             stored = _stored(tx, key)
-            if stored.holder not in ("", free.holder) and self._is_live(stored):
-                raise LeaseHeld(key, stored.holder, stored.token)
+            if stored.holder in ("", free.holder):
+                continue
+            is_live = self._is_live(stored)
+            if is_live or self.world.process_alive(stored.holder):
+                raise LeaseHeld(key, stored.holder, stored.token, is_lapsed=not is_live)
 
     def acquire(self, tx: Transaction, key: str, holder: str, ttl_s: float) -> Answer:
         stored = _stored(tx, key)
