@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dtms.adapters.store_sql.changelog import ChangeLog, changes, last_number, segments
+from dtms.adapters.store_sql.changelog import ChangeLog
+from dtms.adapters.store_sql.segments import changes, last_number, segments
 
 
 def one(number: int) -> list[tuple[str, list[dict[str, object]]]]:

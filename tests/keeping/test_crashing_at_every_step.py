@@ -17,9 +17,9 @@ from tests.keeping.test_rebuilding import Rows, fill, keeper_of, open_store, ove
 from tests.store.builders import ManualClock
 
 from dtms.adapters.store_sql.backup import back_up, backups, folder_of
-from dtms.adapters.store_sql.changelog import segments
 from dtms.adapters.store_sql.guarded import GuardedStore
 from dtms.adapters.store_sql.rebuild import restore
+from dtms.adapters.store_sql.segments import segments
 from dtms.adapters.store_sql.verify import verify_file
 
 if sys.platform == "win32":

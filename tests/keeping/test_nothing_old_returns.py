@@ -12,9 +12,10 @@ from tests.keeping.test_rebuilding import fill, keeper_of, open_store, overwrite
 from tests.store.builders import ManualClock, fact, intent, trade
 
 from dtms.adapters.store_sql.backup import back_up, backups, change_number, folder_of
-from dtms.adapters.store_sql.changelog import ChangeLog, changes, segments
+from dtms.adapters.store_sql.changelog import ChangeLog
 from dtms.adapters.store_sql.guarded import GuardedStore
 from dtms.adapters.store_sql.rebuild import restore
+from dtms.adapters.store_sql.segments import changes, segments
 from dtms.adapters.store_sql.verify import verify_file
 from dtms.ports.store import Unit
 

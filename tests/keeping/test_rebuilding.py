@@ -14,9 +14,9 @@ from tests.store.builders import ManualClock, fact, intent, trade
 from tests.store.managers import managed, ownership, plan
 
 from dtms.adapters.store_sql.backup import backups, folder_of
-from dtms.adapters.store_sql.changelog import segments
 from dtms.adapters.store_sql.guarded import GuardedStore
 from dtms.adapters.store_sql.keeper import Keeper
+from dtms.adapters.store_sql.segments import segments
 from dtms.adapters.store_sql.verify import verify_file
 from dtms.adapters.virtual_loop import run_virtual
 from dtms.domain.actions import IntentState

@@ -16,9 +16,9 @@ from tests.keeping.test_rebuilding import fill, keeper_of, open_store, overwrite
 from tests.store.builders import ManualClock, fact, trade
 
 from dtms.adapters.store_sql.backup import backups, change_number, folder_of
-from dtms.adapters.store_sql.changelog import changes, last_number, segments
 from dtms.adapters.store_sql.claim import Claim
 from dtms.adapters.store_sql.guarded import GuardedStore
+from dtms.adapters.store_sql.segments import changes, last_number, segments
 from dtms.adapters.store_sql.upkeep import Upkeep
 from dtms.domain.errors import DtmsError, StoreFailed
 from dtms.ports.store import Controls, Unit

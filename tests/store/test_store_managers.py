@@ -256,3 +256,26 @@ def test_states_are_those_of_trades_that_dtms_watches(make_store: MakeStore) -> 
         await store.close()
 
     asyncio.run(scenario())
+
+
+def test_a_lease_granted_to_somebody_who_waits_no_more_is_given_back(threaded: MakeStore) -> None:
+    async def scenario() -> None:
+        store = threaded()
+        await store.open()
+        for _ in range(20):
+            asking = asyncio.create_task(store.grant("1", ME, 15.0, ticket=1))
+            await asyncio.sleep(0)
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+        counts = store.lease_counts
+        for _ in range(5_000):
+            counts = store.lease_counts
+            if counts["released"] + counts["lost"] == 20:
+                break
+            await asyncio.sleep(0.001)
+        assert (counts["granted"], counts["released"] + counts["lost"]) == (20, 20)
+        assert await store.lease("1") is None
+        await store.close()
+
+    asyncio.run(scenario())

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
-from dtms.adapters.store_sql.changelog import segments
 from dtms.adapters.store_sql.files import OWNER_ONLY, beside, sync_folder
+from dtms.adapters.store_sql.segments import segments
 from dtms.adapters.store_sql.sqlite import SqliteDatabase
 from dtms.adapters.store_sql.writer import CHANGES
 from dtms.domain.errors import StoreFailed

@@ -8,111 +8,17 @@ is due.
 """
 
 import contextlib
-import json
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from hashlib import blake2b
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from dtms.adapters.store_sql.codec import UNSTORABLE, dump_json
 from dtms.adapters.store_sql.files import OWNER_ONLY, sync_folder
 from dtms.adapters.store_sql.pending import LeftChanges
+from dtms.adapters.store_sql.segments import PREFIX, Segment, digest_after, read_sound, seed_of, segments
 from dtms.adapters.store_sql.writer import Written
-
-PREFIX = "changes-"
-DIGEST_BYTES = 16
-_FIRST = b"dtms change log"
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One committed transaction: its number, and rows by table in the order in which they were written."""
-
-    number: int
-    written: Sequence[tuple[str, Sequence[Mapping[str, Any]]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A file of consecutive changes; it begins after the number in its name."""
-
-    path: Path
-    after: int
-
-
-def segments(folder: Path) -> list[Segment]:
-    """List the segments of a folder, oldest first."""
-    named = ((path, path.stem.removeprefix(PREFIX)) for path in folder.glob(f"{PREFIX}*.jsonl"))
-    return sorted((Segment(path, int(text)) for path, text in named if text.isdigit()), key=lambda s: s.after)
-
-
-def changes(folder: Path, after: int) -> Iterator[Change]:
-    """Yield the consecutive changes after a number; the first that is missing or not sound ends them."""
-    for segment in segments(folder):
-        for change, _ in _read(segment):
-            if change.number <= after:
-                continue
-            if change.number != after + 1:
-                return
-            after = change.number
-            yield change
-
-
-def reaches(folder: Path, after: int, number: int) -> bool:
-    """Answer whether the log leads from one number to another without a gap."""
-    return max((change.number for change in changes(folder, after)), default=after) >= number
-
-
-def every_change(folder: Path) -> Iterator[Change]:
-    """Yield all sound changes, with gaps between those of one segment and the next."""
-    for segment in segments(folder):
-        yield from (change for change, _ in _read(segment))
-
-
-def last_number(folder: Path) -> int | None:
-    """Return the number of the newest sound change; None when there is no log."""
-    found = segments(folder)
-    if not found:
-        return None
-    newest = found[-1]
-    return max((change.number for change, _ in _read(newest)), default=newest.after)
-
-
-def _read(segment: Segment) -> Iterator[tuple[Change, int]]:
-    """Yield the sound lines of a segment, and the length of the file up to each one's end."""
-    digest, length, number = _seed(segment.after), 0, segment.after
-    for line in _lines(segment.path):
-        told, _, body = line.partition(b" ")
-        digest = _digest(digest, body)
-        if not line.endswith(b"\n") or told != digest:
-            return
-        change = _change(body)
-        if change.number != number + 1:
-            return
-        number, length = change.number, length + len(line)
-        yield change, length
-
-
-def _lines(path: Path) -> Iterator[bytes]:
-    """Yield the lines of a file as far as it can be read."""
-    with contextlib.suppress(OSError), path.open("rb") as lines:
-        yield from lines
-
-
-def _change(body: bytes) -> Change:
-    plain = json.loads(body)
-    return Change(plain["n"], [(table, rows) for table, rows in plain["w"]])
-
-
-def _seed(after: int) -> bytes:
-    return _digest(_FIRST, str(after).encode())
-
-
-def _digest(before: bytes, body: bytes) -> bytes:
-    return blake2b(before + body, digest_size=DIGEST_BYTES).hexdigest().encode()
 
 
 class ChangeLog:
@@ -206,7 +112,7 @@ class ChangeLog:
     def _append(self, number: int, body: str) -> bool:
         """Write one line; False when the log has failed."""
         text = f'{{"n":{number},"w":{body}}}\n'.encode()
-        digest = _digest(self._digest, text)
+        digest = digest_after(self._digest, text)
         line = digest + b" " + text
         try:
             if self._file is None or self._file.write(line) != len(line):
@@ -257,9 +163,9 @@ class ChangeLog:
             self._close()
 
     def _resume(self, segment: Segment, number: int) -> bool:
-        last, length, digest = segment.after, 0, _seed(segment.after)
+        last, length, digest = segment.after, 0, seed_of(segment.after)
         with segment.path.open("rb") as lines:
-            for change, end in _read(segment):
+            for change, end in read_sound(segment):
                 line = lines.read(end - length)
                 digest, last, length = line.partition(b" ")[0], change.number, end
         if last != number and not self._is_left(last, number):
@@ -286,7 +192,7 @@ class ChangeLog:
         except OSError as error:
             self._fail(f"it cannot be made: {error.strerror}")
             return
-        self._digest, self._begun, self._number, self._length = _seed(number), number, number, 0
+        self._digest, self._begun, self._number, self._length = seed_of(number), number, number, 0
 
     def _fail(self, why: str) -> None:
         self.failure = why

@@ -7,10 +7,11 @@ from pathlib import Path
 import structlog
 
 from dtms.adapters.store_sql.backup import Backup, Verify, back_up, backups, change_number, clear, folder_of, prune
-from dtms.adapters.store_sql.changelog import ChangeLog, last_number, reaches
+from dtms.adapters.store_sql.changelog import ChangeLog
 from dtms.adapters.store_sql.claim import Claim
 from dtms.adapters.store_sql.pending import LeftChanges
 from dtms.adapters.store_sql.rebuild import Rebuilt, finish, rebuild
+from dtms.adapters.store_sql.segments import last_number, reaches
 from dtms.domain.errors import StoreFailed
 
 log = structlog.get_logger(__name__)

@@ -14,9 +14,9 @@ from sqlalchemy import Connection
 
 from dtms.adapters.store_sql import schema
 from dtms.adapters.store_sql.backup import SIDE_FILES, backups, folder_of
-from dtms.adapters.store_sql.changelog import every_change, last_number
 from dtms.adapters.store_sql.leases import TOKENS
 from dtms.adapters.store_sql.numbers import COUNTER, NUMBER_END
+from dtms.adapters.store_sql.segments import every_change, last_number
 from dtms.adapters.store_sql.sqlite import DriverError, SqliteDatabase
 from dtms.adapters.store_sql.units import FACTS
 from dtms.adapters.store_sql.writer import CHANGES

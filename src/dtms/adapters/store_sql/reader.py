@@ -5,18 +5,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, Subquery, Table, func, or_, select, tuple_, union_all
+from sqlalchemy import Connection, Engine, Select, func, or_, select, union_all
 from sqlalchemy.exc import SQLAlchemyError
 
 from dtms.adapters.store_sql import rows
 from dtms.adapters.store_sql.permitted import standing_of
+from dtms.adapters.store_sql.queries import (
+    ARCHIVED,
+    BY_REGISTRATION,
+    HAS_MEMBERS,
+    EvaluationQuery,
+    FactQuery,
+    TradeQuery,
+    all_facts,
+    intent_query,
+    trade_query,
+)
 from dtms.adapters.store_sql.schema import (
-    archived_facts,
     archived_intents,
     archived_trades,
     controls,
     evaluations,
-    facts,
     intents,
     kept,
     leases,
@@ -31,7 +40,7 @@ from dtms.adapters.store_sql.statements import compile_statements
 from dtms.adapters.store_sql.trust import Trust
 from dtms.adapters.store_sql.verify import Found, Place, Scrubbed, verify_chain, verify_slice, verify_vital
 from dtms.adapters.store_sql.writer import Transaction
-from dtms.domain.actions import Intent, IntentState
+from dtms.domain.actions import Intent
 from dtms.domain.errors import StoreDamaged, StoreFailed
 from dtms.domain.facts import Fact
 from dtms.domain.managed import Managed
@@ -39,46 +48,6 @@ from dtms.domain.owners import Ownership, Standing
 from dtms.domain.plans import Plan, PlanStatus
 from dtms.domain.trade import Owner, State, Trade
 from dtms.ports.store import Controls, Evaluation, Kept, KeptKind, Lease, Loaded, Page
-
-HAS_MEMBERS = '%"members":[{%'
-"""In the memory of a trade that has positions beside its own: one that is closed has something left to do."""
-OPEN_STATES = tuple(state.value for state in IntentState if state.is_open)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FactQuery:
-    """Which facts; times are market milliseconds, both ends included."""
-
-    ticket: int | None = None
-    kinds: frozenset[str] | None = None
-    since_ms: int | None = None
-    until_ms: int | None = None
-    after: int | None = None
-    limit: int = 100
-    newest: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TradeQuery:
-    """Which trades; ``after`` is the ticket that ended the page before."""
-
-    states: frozenset[State] | None = None
-    symbol: str | None = None
-    tickets: Sequence[int] | None = None
-    after: int | None = None
-    limit: int = 100
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluationQuery:
-    """Which evaluations; both ends included."""
-
-    symbol: str
-    direction: str
-    from_ms: int
-    to_ms: int
-    limit: int = 1000
-    newest: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +61,11 @@ class Reader:
         kept = or_(trades.c.state != State.CLOSED.value, trades.c.memory.like(HAS_MEMBERS))
         with self._reading() as connection:
             return Loaded(
-                trades=_trades(connection, select(trades).where(kept).order_by(*_BY_REGISTRATION)),
-                intents=_intents(connection, _intent_query(None, open_only=True)),
+                trades=_trades(connection, select(trades).where(kept).order_by(*BY_REGISTRATION)),
+                intents=_intents(connection, intent_query(None, open_only=True)),
                 controls=_controls(connection),
                 rails=_rails(connection),
-                tickets=frozenset(connection.execute(union_all(select(trades.c.ticket), _ARCHIVED)).scalars()),
+                tickets=frozenset(connection.execute(union_all(select(trades.c.ticket), ARCHIVED)).scalars()),
             )
 
     def trade(self, ticket: int) -> Trade | None:
@@ -109,13 +78,13 @@ class Reader:
     def trades(self, query: TradeQuery) -> Page:
         """Return one page; it has a next one when more rows follow."""
         with self._reading() as connection:
-            found = _trades(connection, _trade_query(query).limit(query.limit + 1))
+            found = _trades(connection, trade_query(query).limit(query.limit + 1))
         page = found[: query.limit]
         return Page(trades=page, next_cursor=page[-1].ticket if page and len(found) > len(page) else None)
 
     def intents(self, ticket: int | None, *, open_only: bool) -> Sequence[Intent]:
         with self._reading() as connection:
-            found = _intents(connection, _intent_query(ticket, open_only=open_only))
+            found = _intents(connection, intent_query(ticket, open_only=open_only))
             if ticket is not None and not found and not open_only:
                 archived = select(archived_intents).where(archived_intents.c.ticket == ticket)
                 found = _intents(connection, archived.order_by(archived_intents.c.number))
@@ -123,7 +92,7 @@ class Reader:
 
     def facts(self, query: FactQuery) -> Sequence[Fact]:
         """Read facts; those of one ticket from the archive as well."""
-        wanted = _all_facts(query)
+        wanted = all_facts(query)
         order = wanted.c.id.desc() if query.newest else wanted.c.id
         with self._reading() as connection:
             found = connection.execute(select(wanted).order_by(order).limit(query.limit)).mappings().all()
@@ -131,7 +100,7 @@ class Reader:
         return values[::-1] if query.newest else values
 
     def count_facts(self, kinds: frozenset[str], ticket: int | None) -> int:
-        wanted = _all_facts(FactQuery(kinds=kinds, ticket=ticket))
+        wanted = all_facts(FactQuery(kinds=kinds, ticket=ticket))
         with self._reading() as connection:
             return connection.execute(select(func.count()).select_from(wanted)).scalar_one()
 
@@ -250,54 +219,6 @@ class Reader:
                 self.trust.lose(error)
             raise
         self.trust.require()
-
-
-_BY_REGISTRATION = (trades.c.registered_at, trades.c.ticket)
-_ARCHIVED = select(archived_trades.c.ticket)
-
-
-def _trade_query(query: TradeQuery) -> Select[Any]:
-    """Select by the query; without ``states`` the active trades."""
-    statement = select(trades).order_by(*_BY_REGISTRATION)
-    if query.states is None:
-        statement = statement.where(trades.c.state != State.CLOSED.value, trades.c.disabled.is_(False))
-    else:
-        statement = statement.where(trades.c.state.in_(sorted(query.states)))
-    if query.symbol is not None:
-        statement = statement.where(trades.c.symbol == query.symbol)
-    if query.tickets is not None:
-        statement = statement.where(trades.c.ticket.in_(query.tickets))
-    if query.after is not None:
-        last = select(trades.c.registered_at).where(trades.c.ticket == query.after).scalar_subquery()
-        statement = statement.where(tuple_(*_BY_REGISTRATION) > tuple_(last, query.after))
-    return statement
-
-
-def _intent_query(ticket: int | None, *, open_only: bool) -> Select[Any]:
-    statement = select(intents).order_by(intents.c.number)
-    if ticket is not None:
-        statement = statement.where(intents.c.ticket == ticket)
-    return statement.where(intents.c.state.in_(OPEN_STATES)) if open_only else statement
-
-
-def _all_facts(query: FactQuery) -> Subquery:
-    """Select facts by the query: of one ticket wherever they are, of all tickets those that are not archived."""
-    if query.ticket is None:
-        return _fact_query(query, facts).subquery()
-    return union_all(_fact_query(query, facts), _fact_query(query, archived_facts)).subquery()
-
-
-def _fact_query(query: FactQuery, table: Table) -> Select[Any]:
-    statement = select(table)
-    if query.ticket is not None:
-        statement = statement.where(table.c.ticket == query.ticket)
-    if query.kinds is not None:
-        statement = statement.where(table.c.kind.in_(sorted(query.kinds)))
-    if query.since_ms is not None:
-        statement = statement.where(table.c.market_ms >= query.since_ms)
-    if query.until_ms is not None:
-        statement = statement.where(table.c.market_ms <= query.until_ms)
-    return statement if query.after is None else statement.where(table.c.id > query.after)
 
 
 def _trades(connection: Connection, statement: Select[Any]) -> list[Trade]:

@@ -20,12 +20,12 @@ from sqlalchemy import Connection, select
 
 from dtms.adapters.store_sql import schema
 from dtms.adapters.store_sql.backup import Backup, Verify, backups, change_number, copy, folder_of, set_aside, stamp
-from dtms.adapters.store_sql.changelog import changes, every_change, segments
 from dtms.adapters.store_sql.files import OWNER_ONLY, beside, sync_folder
 from dtms.adapters.store_sql.hashes import sealed
 from dtms.adapters.store_sql.leap import highest, leap, put_counter
 from dtms.adapters.store_sql.migrate import migrate
 from dtms.adapters.store_sql.salvage import put, save
+from dtms.adapters.store_sql.segments import changes, every_change, segments
 from dtms.adapters.store_sql.sqlite import SqliteDatabase
 from dtms.adapters.store_sql.writer import CHANGES, GONE
 from dtms.domain.errors import StoreFailed

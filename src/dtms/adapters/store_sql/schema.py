@@ -14,55 +14,12 @@ or gives its new columns a hash of their own.
 
 from typing import Any
 
-from sqlalchemy import (
-    DDL,
-    BigInteger,
-    Boolean,
-    CheckConstraint,
-    Column,
-    Double,
-    Index,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    Text,
-    event,
-    text,
-)
+from sqlalchemy import DDL, BigInteger, Boolean, CheckConstraint, Column, Double, Index, String, Table, Text, event
 
-metadata = MetaData(
-    naming_convention={
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "pk": "pk_%(table_name)s",
-        "ix": "ix_%(column_0_N_label)s",
-    }
-)
+from dtms.adapters.store_sql.columns import METADATA, RowId, finite, price, unhashed, volume
 
-RowId = BigInteger().with_variant(Integer(), "sqlite")
-"""A whole-number key; spelt INTEGER, SQLite needs no second index for it."""
-
-HUGE = "1e308"
-
-
-def _price(column: str) -> CheckConstraint:
-    """Require a positive finite number; absent is NULL, never 0."""
-    return CheckConstraint(f"{column} > 0 AND {column} < {HUGE}", name=column)
-
-
-def _finite(column: str) -> CheckConstraint:
-    return CheckConstraint(f"{column} > -{HUGE} AND {column} < {HUGE}", name=column)
-
-
-def _volume(column: str) -> CheckConstraint:
-    """Require digits: every spelling of NaN and infinity has an N."""
-    return CheckConstraint(f"length({column}) BETWEEN 1 AND 40 AND lower({column}) NOT LIKE '%n%'", name=column)
-
-
-def _unhashed(table: str, key: str) -> Index:
-    """Find the rows that still need a hash without looking at all of them."""
-    where = text("hash IS NULL")
-    return Index(f"ix_{table}_unhashed", key, sqlite_where=where, postgresql_where=where)
+metadata = METADATA
+"""Of all tables, once this file was read."""
 
 
 def _trades() -> tuple[Any, ...]:
@@ -91,8 +48,8 @@ def _trades() -> tuple[Any, ...]:
         Column("memory", Text, nullable=False),
         Column("hash", Text),
         CheckConstraint("direction IN ('BUY', 'SELL')", name="direction"),
-        *(_price(column) for column in ("entry_price", "stop_loss", "take_profit", "initial_stop", "risk")),
-        *(_volume(column) for column in ("volume", "initial_volume")),
+        *(price(column) for column in ("entry_price", "stop_loss", "take_profit", "initial_stop", "risk")),
+        *(volume(column) for column in ("volume", "initial_volume")),
     )
 
 
@@ -103,7 +60,7 @@ trades = Table(
     Index("ix_trades_state", "state"),
     Index("ix_trades_registered_at", "registered_at", "ticket"),
     Index("ix_trades_identifier", "identifier", "login", "server"),
-    _unhashed("trades", "ticket"),
+    unhashed("trades", "ticket"),
 )
 archived_trades = Table(
     "archived_trades",
@@ -133,7 +90,7 @@ intents = Table(
     *_intents(),
     Index("ix_intents_ticket", "ticket", "number"),
     Index("ix_intents_state", "state"),
-    _unhashed("intents", "number"),
+    unhashed("intents", "number"),
 )
 archived_intents = Table(
     "archived_intents", metadata, *_intents(), Index("ix_archived_intents_ticket", "ticket", "number")
@@ -164,7 +121,7 @@ facts = Table(
     Index("ix_facts_ticket", "ticket", "id"),
     Index("ix_facts_kind", "kind", "id"),
     Index("ix_facts_market_ms", "market_ms"),
-    _unhashed("facts", "id"),
+    unhashed("facts", "id"),
 )
 archived_facts = Table("archived_facts", metadata, *_facts(), Index("ix_archived_facts_ticket", "ticket", "id"))
 
@@ -178,8 +135,8 @@ evaluations = Table(
     Column("regime", Text, nullable=False),
     Column("body", Text, nullable=False),
     Column("hash", Text),
-    _finite("score"),
-    _unhashed("evaluations", "bar_ms"),
+    finite("score"),
+    unhashed("evaluations", "bar_ms"),
 )
 
 controls = Table(
@@ -212,7 +169,7 @@ leases = Table(
     Column("boot", Text, nullable=False),
     Column("expires_s", Double, nullable=False),
     Column("hash", Text),
-    _finite("expires_s"),
+    finite("expires_s"),
 )
 """A released lease keeps its row, with an empty holder, so that its next token is higher."""
 

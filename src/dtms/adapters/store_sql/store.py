@@ -20,28 +20,23 @@ from dtms.adapters.store_sql.leases import (
 from dtms.adapters.store_sql.numbers import Numbers, reserve
 from dtms.adapters.store_sql.opening import make_sound
 from dtms.adapters.store_sql.permitted import standing_of
-from dtms.adapters.store_sql.reader import EvaluationQuery, FactQuery, Reader, TradeQuery
+from dtms.adapters.store_sql.reader import Reader
+from dtms.adapters.store_sql.reads import Reads
 from dtms.adapters.store_sql.sqlite import SqliteDatabase, path_of
 from dtms.adapters.store_sql.trust import Trust
 from dtms.adapters.store_sql.units import apply, prepare
-from dtms.adapters.store_sql.verify import Found, Place, Scrubbed
 from dtms.adapters.store_sql.writer import Committer, Hear, Transaction, Witness, nobody_asks
 from dtms.adapters.store_sql.writers import InlineWriter, ThreadWriter, Writer
-from dtms.domain.actions import Intent
 from dtms.domain.errors import LeaseHeld, StoreFailed
-from dtms.domain.facts import Fact
-from dtms.domain.managed import Managed
-from dtms.domain.owners import Ownership, Standing
-from dtms.domain.plans import Plan, PlanStatus
-from dtms.domain.trade import Owner, State, Trade
+from dtms.domain.owners import Standing
 from dtms.ports.clock import Clock
-from dtms.ports.store import Evaluation, Grant, Kept, KeptKind, Lease, Loaded, Page, Unit
+from dtms.ports.store import Grant, Kept, KeptKind, Lease, Unit
 
 T = TypeVar("T")
 
+Granted = tuple[Answer, Standing | None]
+
 READERS = 4
-SCRUB_ROWS = 500
-"""Of one slice: some milliseconds on a reader's thread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +58,7 @@ class _Open:
             self.anchor.close()
 
 
-class SqlStore:
+class SqlStore(Reads):
     """Fulfil ``dtms.ports.store.Store``.
 
     ``inline`` commits within the call and uses no threads, for replay and simulation; a database in memory is always
@@ -93,6 +88,7 @@ class SqlStore:
         self._numbers = Numbers()
         self._now: _Open | None = None
         self._reopening = asyncio.Lock()
+        self._taking_back: set[asyncio.Future[None]] = set()
         self._witness = Witness()
         """What was committed last before it was closed."""
 
@@ -163,9 +159,6 @@ class SqlStore:
             await self.close()
             await self._open(self._witness)
 
-    async def load(self) -> Loaded:
-        return await self._read(self._opened().reader.load)
-
     async def commit(self, unit: Unit) -> Sequence[int]:
         """Commit a unit durably and return the ids of its facts.
 
@@ -194,82 +187,7 @@ class SqlStore:
         return self._numbers.give_from(await self._write(partial(reserve, count=count)), count)
 
     async def kept(self, kind: KeptKind, key: str | None = None) -> Sequence[Kept]:
-        return await self._read(partial(self._opened().reader.kept, kind, key, self._clock.wall_ms()))
-
-    async def trade(self, ticket: int) -> Trade | None:
-        return await self._read(partial(self._opened().reader.trade, ticket))
-
-    async def trades(
-        self,
-        *,
-        states: frozenset[State] | None = None,
-        symbol: str | None = None,
-        tickets: Sequence[int] | None = None,
-        after: int | None = None,
-        limit: int = 100,
-    ) -> Page:
-        """Page through trades by rising registration; with ``states``, exactly those, disabled ones among them."""
-        query = TradeQuery(states=states, symbol=symbol, tickets=tickets, after=after, limit=limit)
-        return await self._read(partial(self._opened().reader.trades, query))
-
-    async def intents(self, *, ticket: int | None = None, open_only: bool = False) -> Sequence[Intent]:
-        return await self._read(partial(self._opened().reader.intents, ticket, open_only=open_only))
-
-    async def facts(
-        self,
-        *,
-        ticket: int | None = None,
-        kinds: frozenset[str] | None = None,
-        since_ms: int | None = None,
-        until_ms: int | None = None,
-        after: int | None = None,
-        limit: int = 100,
-        newest: bool = False,
-    ) -> Sequence[Fact]:
-        """Read facts in rising order; both ends of the time are included."""
-        query = FactQuery(
-            ticket=ticket,
-            kinds=kinds,
-            since_ms=since_ms,
-            until_ms=until_ms,
-            after=after,
-            limit=limit,
-            newest=newest,
-        )
-        return await self._read(partial(self._opened().reader.facts, query))
-
-    async def count_facts(self, kinds: frozenset[str], ticket: int | None = None) -> int:
-        return await self._read(partial(self._opened().reader.count_facts, kinds, ticket))
-
-    async def evaluations(
-        self, symbol: str, direction: str, *, from_ms: int, to_ms: int, limit: int = 1000, newest: bool = False
-    ) -> Sequence[Evaluation]:
-        """Read evaluations in rising order; both ends of the time are included."""
-        query = EvaluationQuery(
-            symbol=symbol, direction=direction, from_ms=from_ms, to_ms=to_ms, limit=limit, newest=newest
-        )
-        return await self._read(partial(self._opened().reader.evaluations, query))
-
-    async def intent(self, number: int) -> Intent | None:
-        return await self._read(partial(self._opened().reader.intent, number))
-
-    async def standing(self, ticket: int) -> Standing:
-        return await self._read(partial(self._opened().reader.standing, ticket))
-
-    async def states(self, tickets: Sequence[int] | None = None) -> Mapping[int, State]:
-        return await self._read(partial(self._opened().reader.states, tickets))
-
-    async def ownerships(self, tickets: Sequence[int] | None = None) -> Sequence[Ownership]:
-        return await self._read(partial(self._opened().reader.ownerships, tickets))
-
-    async def managed(self, *, manager: Owner | None = None, ticket: int | None = None) -> Sequence[Managed]:
-        return await self._read(partial(self._opened().reader.managed, manager, ticket))
-
-    async def plans(self, *, statuses: frozenset[PlanStatus] | None = None, limit: int = 1000) -> Sequence[Plan]:
-        return await self._read(partial(self._opened().reader.plans, statuses, limit))
-
-    async def plan(self, plan_id: str) -> Plan | None:
-        return await self._read(partial(self._opened().reader.plan, plan_id))
+        return await self._read(lambda reader: reader.kept(kind, key, self._clock.wall_ms()))
 
     @property
     def lease_counts(self) -> Mapping[str, int]:
@@ -283,39 +201,49 @@ class SqlStore:
             LeaseHeld: while another live holder has it.
         """
 
-        def work(tx: Transaction) -> tuple[Answer, Standing | None]:
+        def work(tx: Transaction) -> Granted:
             answer = self._desk.acquire(tx, key, holder, ttl_s)
             return answer, standing_of(tx, ticket) if answer.lease is not None else None
 
-        answer, standing = await self._opened().leases.submit(work)
+        answer, standing = await self._grant(work)
         self._tell(answer)
         if answer.lease is None or standing is None:
             raise LeaseHeld(key, answer.holder.holder, answer.holder.token)
         return Grant(lease=answer.lease, standing=standing)
 
+    async def _grant(self, work: Callable[[Transaction], Granted]) -> Granted:
+        leases = self._opened().leases
+        if self._inline:
+            return await leases.submit(work)
+        granting = asyncio.ensure_future(leases.submit(work))
+        try:
+            return await asyncio.shield(granting)
+        except asyncio.CancelledError:
+            granting.add_done_callback(self._take_back)
+            raise
+
+    def _take_back(self, granting: "asyncio.Future[Granted]") -> None:
+        """Give a lease back that was granted to somebody who waits no more."""
+        if granting.cancelled() or granting.exception() is not None or (lease := granting.result()[0].lease) is None:
+            return
+        self._tell(granting.result()[0])
+        giving = asyncio.ensure_future(self.release(lease))
+        self._taking_back.add(giving)
+        giving.add_done_callback(self._taken_back)
+
+    def _taken_back(self, giving: "asyncio.Future[None]") -> None:
+        self._taking_back.discard(giving)
+        if not giving.cancelled():
+            giving.exception()  # of a store that failed: the lease runs out by itself
+
     async def acquire(self, key: str, holder: str, ttl_s: float) -> Lease | None:
         return await self._lease(lambda tx: self._desk.acquire(tx, key, holder, ttl_s))
-
-    async def lease(self, key: str) -> Lease | None:
-        return await self._read(partial(self._opened().reader.lease, key))
 
     async def renew(self, lease: Lease, ttl_s: float) -> Lease | None:
         return await self._lease(lambda tx: self._desk.renew(tx, lease, ttl_s))
 
     async def release(self, lease: Lease) -> None:
         await self._lease(lambda tx: self._desk.release(tx, lease))
-
-    async def scrub(self, place: Place | None = None, rows: int = SCRUB_ROWS) -> Scrubbed:
-        """Verify the next rows of a slow pass over the whole store; a pass begins without a place.
-
-        Raises:
-            StoreDamaged: when rows that are acted on are not what was written; from then on nothing is believed.
-        """
-        return await self._read(partial(self._opened().reader.scrub, place, rows))
-
-    async def verify_chain(self, ticket: int | None) -> Sequence[Found]:
-        """Return the facts of a ticket that are damaged, or do not follow on the one before them."""
-        return await self._read(partial(self._opened().reader.verify_chain, ticket))
 
     async def _lease(self, work: Callable[[Transaction], Answer]) -> Lease | None:
         """Commit a lease's change, and tell of it only then."""
@@ -335,11 +263,11 @@ class SqlStore:
     async def _write(self, work: Callable[[Transaction], T]) -> T:
         return await self._opened().writer.submit(work)
 
-    async def _read(self, query: Callable[[], T]) -> T:
-        threads = self._opened().threads
-        if threads is None:
-            return query()
-        return await asyncio.get_running_loop().run_in_executor(threads, query)
+    async def _read(self, query: Callable[[Reader], T]) -> T:
+        now = self._opened()
+        if now.threads is None:
+            return query(now.reader)
+        return await asyncio.get_running_loop().run_in_executor(now.threads, query, now.reader)
 
     async def _aside(self, step: Callable[[], T]) -> T:
         """Run a slow step off the loop, unless nothing may run beside it."""
