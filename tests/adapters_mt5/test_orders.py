@@ -328,7 +328,6 @@ def test_a_lost_answer_is_found_out_whatever_became_of_the_request(make: Make, k
         if not kept:
             manners.magic_kept, manners.comment_mode = False, CommentMode.STRIP
         known = frozenset((await desk.broker.snapshot([])).positions)
-        await asyncio.sleep(5)  # what set the scene is older than the request
         of = next(of for word, of in OF_KIND.items() if word in make.__name__)
         late = {"late_s": 7.0} if kind is K.LOST_LATE else {}
         bench.terminal.simulation.faults.add(Fault(kind=kind, when=When(times=1, of=of), arguments=late))

@@ -266,6 +266,16 @@ def test_an_order_rejected_among_several_tries_proves_nothing_yet() -> None:
     assert isinstance(judge(question(PLACING), [look(past_orders=[pending(OrderState.REJECTED)])]), NotYet)
 
 
+def test_a_part_of_a_position_that_was_just_opened_is_told_apart_from_an_addition() -> None:
+    """A trade server whose clock is ahead stamps the opening later than the request: the lots are accounted for."""
+    began = deal(DealEntry.IN, "0.4", side=SIDE, position_id=TICKET, order=TICKET, time_ms=CREATED + 3_000)
+    looks = [look(at, deals=[began]) for at in (SETTLED, SETTLED + APART_MS)]
+    assert isinstance(judge(question(TAKING), looks), NotExecuted)
+    added = replace(began, order=TICKET + 1, volume=Decimal("0.1"))
+    looks = [look(at, deals=[added]) for at in (SETTLED, SETTLED + APART_MS)]
+    assert isinstance(judge(question(TAKING), looks), NotYet)
+
+
 def test_a_short_list_that_lacks_a_known_position_does_not_disprove_an_execution() -> None:
     """Any position that is known to be open can vouch for the lists."""
     looks = [look(at, positions=[]) for at in (SETTLED, SETTLED + APART_MS)]

@@ -79,7 +79,9 @@ def _untouched(
 
 
 def _is_new_entry(question: Question, deal: Deal) -> bool:
-    return deal.entry is DealEntry.IN and deal.time_ms >= question.intent.created_ms
+    """Answer whether a deal added to the position since; the one that began it bears its order's ticket for a name."""
+    is_addition = deal.entry is DealEntry.IN and deal.order != deal.position_id
+    return is_addition and deal.time_ms >= question.intent.created_ms
 
 
 def _like_a_close_of_ours(question: Question, deal: Deal) -> bool:
