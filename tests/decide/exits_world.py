@@ -61,11 +61,12 @@ def sighting(
     """See a position that went so far of its way; whatever is named replaces what the sighting has of it."""
     frozen = of or rules()
     memory: dict[str, Any] = known.pop("memory", {})
-    held: dict[str, Any] = {"target": target(side), **known.pop("held", {})}
+    quote = known.pop("tick", tick(side, progress * WAY, SPREAD))
+    held: dict[str, Any] = {"target": target(side), "price_now": quote.closing(side), **known.pop("held", {})}
     base: dict[str, Any] = {
         "managed": managed(side, frozen, volume, **memory),
         "position": position(TICKET, side, volume, **held),
-        "tick": tick(side, progress * WAY, SPREAD),
+        "tick": quote,
         "instrument": instrument(),
         "now_ms": NOW,
         "levels": levels(),

@@ -54,7 +54,6 @@ def test_breakeven_comes_at_its_progress_and_no_earlier(side: Side, scalp: bool,
     assert isinstance(found.action, MoveStop)
     assert found.action.stop == pytest.approx(1.1 + side.sign * SPREAD, abs=1e-9)
     assert found.after.breakeven_done
-    assert found.after.trailing_active
     assert found.after.moved_ms == NOW
 
 
@@ -107,7 +106,6 @@ def test_a_stop_at_breakeven_is_noticed_whoever_put_it_there(side: Side) -> None
     assert proposed.notes["breakeven"] == "done"
     assert proposed.memory is not None
     assert proposed.memory.breakeven_done
-    assert proposed.memory.trailing_active
 
 
 @sides
@@ -361,6 +359,14 @@ def test_a_stop_keeps_stops_and_freeze_level_and_spread_from_the_price(side: Sid
     found = moved(after_breakeven(side, progress=0.5, instrument=tight, levels=levels(0.00001)))
 
     assert (1.1 + side.sign * 0.5 * WAY - found.stop) * side.sign >= 0.0005 + SPREAD - 1e-9
+
+
+@sides
+def test_one_wild_quote_is_no_profit(side: Side) -> None:
+    """The broker values the position at a price beside which the quote is out of all reason."""
+    wild = sighting(side, tick=tick(side, 0.5, SPREAD), held={"price_now": 1.1})
+
+    assert "due at" in nothing(wild)["breakeven"]
 
 
 @sides

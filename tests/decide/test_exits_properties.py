@@ -164,9 +164,11 @@ def test_over_a_life_the_stop_only_tightens_and_one_part_is_taken(
     stops = [seen.position.stop]
     for profit, spread, atr, gate, fear in looks:
         now_ms += 30_000
+        quote = tick(side, profit * POINT, spread * POINT)
         seen = replace(
             seen,
-            tick=tick(side, profit * POINT, spread * POINT),
+            tick=quote,
+            position=replace(seen.position, price_now=quote.closing(side)),
             now_ms=now_ms,
             levels=levels(atr * POINT),
             gates=gate,

@@ -96,6 +96,7 @@ def sights(market: Market, first_row: int, side: Side, rules: ExitRules) -> Gene
         now = replace(
             seen,
             tick=tick,
+            position=replace(seen.position, price_now=tick.closing(side)),
             now_ms=tick.time_ms,
             levels={Timeframe.M15: levels},
             gates=read_gates(short, long, SETTINGS),

@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 
 from dtms.decide.breakeven import breakeven_price
 from dtms.decide.exits_distance import Distance, distance_of
-from dtms.decide.exits_sight import Look, cooling, held, look_at, untouchable, why_not_there
+from dtms.decide.exits_sight import Look, look_at
 from dtms.decide.proposals import Proposal, Proposed, Sighting
-from dtms.decide.universal_sight import tightest
+from dtms.decide.stop_rules import clearance_of, cooling, held, tightest, untouchable, why_not_there
 from dtms.domain.actions import ActionKind, ClosePosition, MoveStop
 from dtms.domain.managed import Managed
 from dtms.domain.prices import away_from_market, valid_share
@@ -30,8 +30,10 @@ def propose(sighting: Sighting, settings: Settings) -> Proposed:
     """Propose what protects the position's profit now, one action at most, and say why there is no more."""
     look = look_at(sighting, settings)
     changed = None if look.memory is sighting.managed else look.memory
-    if refused := untouchable(look):
+    if refused := untouchable(look.at):
         return Proposed(notes={"position": refused}, memory=changed)
+    if look.memory.volume != sighting.managed.volume:
+        look.notes["volume"] = f"was {sighting.managed.volume} lots, is {look.memory.volume}: adopted"
     found = next((p for rule in _RULES if (p := rule(look)) is not None), None)
     return Proposed(proposals=() if found is None else (found,), notes=look.notes, memory=changed)
 
@@ -44,10 +46,10 @@ def _breakeven(look: Look) -> Proposal | None:
     told = _breakeven_waits(look)
     if told is None:
         wanted = breakeven_price(look.memory, look.at.tick, look.at.instrument, look.at.cost_money)
-        told = why_not_there(look, wanted)
+        told = why_not_there(look.at, wanted, look.price, look.settings)
         if told is None:
             due = f"breakeven at {look.rules.breakeven_progress:.0%}"
-            after = replace(look.memory, moved_ms=look.at.now_ms, breakeven_done=True, trailing_active=True)
+            after = replace(look.memory, moved_ms=look.at.now_ms, breakeven_done=True)
             return _moved(look, ActionKind.BREAKEVEN, wanted, f"{_told(look)}, {due}: entry plus costs", after)
     look.notes["breakeven"] = told
     return None
@@ -58,7 +60,7 @@ def _breakeven_waits(look: Look) -> str | None:
         return "done"
     if look.progress < look.rules.breakeven_progress:
         return f"at {look.progress:.0%} of the way, due at {look.rules.breakeven_progress:.0%}"
-    return held(look, ActionKind.BREAKEVEN)
+    return held(look.at, ActionKind.BREAKEVEN)
 
 
 # --- partial -------------------------------------------------------------------------------------------------------
@@ -91,7 +93,7 @@ def _partial_waits(look: Look) -> str | None:
         return "done"
     if look.progress < look.rules.partial_progress:
         return f"at {look.progress:.0%} of the way, due at {look.rules.partial_progress:.0%}"
-    return held(look, ActionKind.TAKE_PARTIAL)
+    return held(look.at, ActionKind.TAKE_PARTIAL)
 
 
 # --- trailing ------------------------------------------------------------------------------------------------------
@@ -108,7 +110,7 @@ def _trail(look: Look) -> Proposal | None:
     told = _too_little(look, stop)
     if told is None:
         stop = aim.on_grid(look)
-        told = _too_little(look, stop) or why_not_there(look, stop)
+        told = _too_little(look, stop) or why_not_there(look.at, stop, look.price, look.settings)
     if told is not None:
         look.notes["trail"] = told
         return None
@@ -119,7 +121,7 @@ def _trail(look: Look) -> Proposal | None:
 def _trail_waits(look: Look) -> str | None:
     if not look.may_trail:
         return f"at {look.r:.2f} R, waits for breakeven or {look.settings.exits.active_r:g} R"
-    return held(look, ActionKind.TRAIL) or cooling(look)
+    return held(look.at, ActionKind.TRAIL) or cooling(look.at, look.rules.cooldown_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,7 @@ def trailing_aim(look: Look) -> Aim | str:
     if look.levels is None:
         return "ATR of M15 is unknown"
     distance = distance_of(look.rules, look.at.gates, look.at.vix, look.settings.exits)
-    behind = max(distance.atr * look.levels.atr, look.clearance)
+    behind = max(distance.atr * look.levels.atr, clearance_of(look.at))
     return Aim(look.price - look.memory.side.sign * behind, distance, look.levels.atr)
 
 
