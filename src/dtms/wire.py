@@ -88,6 +88,9 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
+POSITION_WATCHER: Final = "position_watcher"
+
+
 class EnableRequest(Body):
     """Register one trade; what is absent is filled from the broker's position."""
 
@@ -104,8 +107,9 @@ class EnableRequest(Body):
     alongside: StrictBool = False
     mode: ModeName | None = None
     allow_pending: StrictBool = Field(False, description="Wait up to 60 s for a position that is not listed yet.")
-    source: Literal["position_watcher"] | None = Field(
-        None, description="Sent by the main API's position watcher: the trade yields to a manager that claims it."
+    source: Any = Field(
+        None,
+        description="`position_watcher` is sent by the main API: the trade yields to a manager that claims it.",
     )
 
     def registration(self, correlation_id: str) -> Registration:
@@ -122,7 +126,7 @@ class EnableRequest(Body):
             strategy_type=self.strategy_type,
             takeover=self.takeover,
             alongside=self.alongside,
-            by_watcher=self.source is not None,
+            by_watcher=self.source == POSITION_WATCHER,
             mode=None if self.mode is None else Mode(self.mode),
             allow_pending=self.allow_pending,
             correlation_id=correlation_id,

@@ -1,13 +1,16 @@
 """The store's double: rows in memory, read with the promises of the port."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from dtms.domain.actions import Intent
 from dtms.domain.errors import StoreFailed
 from dtms.domain.facts import Fact
-from dtms.domain.trade import State, Trade
-from dtms.ports.store import Controls, Evaluation, Kept, KeptKind, Lease, Loaded, Page, Unit
+from dtms.domain.managed import Managed
+from dtms.domain.owners import Ownership, Standing
+from dtms.domain.plans import Plan, PlanStatus
+from dtms.domain.trade import Owner, State, Trade
+from dtms.ports.store import Controls, Evaluation, Grant, Kept, KeptKind, Lease, Loaded, Page, Unit
 
 ACTIVE = frozenset(State) - {State.CLOSED}
 
@@ -138,3 +141,30 @@ class MemoryStore:
         return None
 
     async def release(self, lease: Lease) -> None: ...
+
+    async def grant(self, key: str, holder: str, ttl_s: float, *, ticket: int | None) -> Grant:
+        raise NotImplementedError("the HTTP program changes no position")
+
+    async def standing(self, ticket: int) -> Standing:
+        self._check()
+        return Standing(ticket=ticket, trade=self.rows.get(ticket))
+
+    async def states(self, tickets: Sequence[int] | None = None) -> Mapping[int, State]:
+        self._check()
+        watched = {t.ticket: t.state for t in self.rows.values() if t.is_active}
+        return watched if tickets is None else {t: watched[t] for t in tickets if t in watched}
+
+    async def ownerships(self, tickets: Sequence[int] | None = None) -> Sequence[Ownership]:
+        return ()
+
+    async def managed(self, *, manager: Owner | None = None, ticket: int | None = None) -> Sequence[Managed]:
+        return ()
+
+    async def plans(self, *, statuses: frozenset[PlanStatus] | None = None, limit: int = 1000) -> Sequence[Plan]:
+        return ()
+
+    async def plan(self, plan_id: str) -> Plan | None:
+        return None
+
+    async def intent(self, number: int) -> Intent | None:
+        return None
