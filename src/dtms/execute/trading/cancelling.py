@@ -11,6 +11,7 @@ from dtms.domain.snapshot import Snapshot
 from dtms.execute.carrying import Done, Task
 from dtms.execute.shown import is_visible
 from dtms.execute.trading import endings
+from dtms.execute.trading.carried import carried
 from dtms.execute.trading.desk import TradingDesk, sound
 from dtms.execute.trading.requests import Cancelled
 from dtms.execute.trading.service import Code, TradingRefused
@@ -55,7 +56,7 @@ class Cancelling:
             despite_halt=by_person,
             correlation_id=correlation_id,
         )
-        outcome = await self._desk.carrier.carry(task)
+        outcome = await carried(self._desk.carrier, task)
         self._desk.journal.tell(ended.facts)
         if outcome.ending in (Ending.DONE, Ending.UNKNOWN):
             is_done = outcome.ending is Ending.DONE

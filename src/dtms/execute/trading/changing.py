@@ -15,6 +15,7 @@ from dtms.execute.carrying import STOP_CHANGED, Done, Task, Unsent
 from dtms.execute.shown import is_visible
 from dtms.execute.trading import endings
 from dtms.execute.trading.asking import Asking, asking
+from dtms.execute.trading.carried import carried
 from dtms.execute.trading.desk import TradingDesk
 from dtms.execute.trading.whose import Known, known
 from dtms.ports.store import Unit
@@ -66,14 +67,16 @@ class Changing:
             raise endings.halted()
         task = self._task(change, despite_halt=passes_halt)
         if change.by.under is None:
-            outcome = await self.desk.carrier.carry(task)
+            outcome = await carried(self.desk.carrier, task)
         else:
             async with self.desk.turns.of(change.at.key):
-                outcome = await self.desk.carrier.carry(task)
+                outcome = await carried(self.desk.carrier, task)
         self.desk.journal.tell(change.told)
         if outcome.ending in (Ending.DONE, Ending.UNKNOWN) or (endings.is_requoted(outcome) and not is_last):
             return outcome
-        raise endings.refused(outcome, self.desk.broker, await self.desk.store.standing(change.at.ticket))
+        raise endings.refused(
+            outcome, self.desk.broker, await self.desk.store.standing(change.at.ticket), change.by.asker
+        )
 
     def _task(self, change: Change, *, despite_halt: bool) -> Task:
         async def is_told(intent: Intent) -> bool:

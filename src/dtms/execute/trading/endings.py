@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 
+from dtms.decide.authority import Denied, refuse
 from dtms.domain.actions import Outcome
 from dtms.domain.errors import LeaseHeld
 from dtms.domain.facts import Json
-from dtms.domain.owners import Standing
+from dtms.domain.owners import Asker, Standing
 from dtms.execute.carrying import LEASE_HELD, NOT_LISTED, STOP_CHANGED, VOLUME_CHANGED
 from dtms.execute.trading.service import Code, TradingRefused
 from dtms.ports.broker import Advice, Broker, SendResult
@@ -29,17 +30,26 @@ def is_requoted(outcome: Outcome) -> bool:
     return outcome.retcode is not None and outcome.again >= REQUOTED_AGAIN
 
 
-def refused(outcome: Outcome, broker: Broker, standing: Standing | None = None) -> TradingRefused:
+def refused(outcome: Outcome, broker: Broker, standing: Standing, asker: Asker = Asker.EXECUTION) -> TradingRefused:
     """Return the refusal that an outcome comes to; ``standing`` is what is true of its ticket now."""
     details: dict[str, Json] = {"rule": outcome.rule, "intent": outcome.intent}
-    if standing is not None and standing.ticket:
+    if standing.ticket:
         details |= {"ticket": standing.ticket, "managed_by": owner_word(standing), "dtms_state": _state(standing)}
     if outcome.retcode is not None:
         return by_broker(outcome.retcode, outcome.reason, broker.explain(outcome.retcode), details)
-    if outcome.rule == PERMISSION_GONE and standing is not None and standing.halted:
+    if outcome.rule == PERMISSION_GONE and standing.halted:
         return halted()
-    code = _CODES.get(outcome.rule or "", Code.NOT_READY)
+    code, denied = _CODES.get(outcome.rule or "", Code.NOT_READY), _denied(standing, asker)
+    if outcome.rule == PERMISSION_GONE and denied is not None:
+        code, details = Code.OWNED, details | {"rule": denied.rule}
     return TradingRefused(code, f"{outcome.reason[:1].upper()}{outcome.reason[1:]}.", details)
+
+
+def _denied(standing: Standing, asker: Asker) -> Denied | None:
+    """Judge by what is true now whether it was the owner's say that went."""
+    if not standing.ticket:
+        return None
+    return refuse(asker, standing.owner, standing.state, breakeven=standing.breakeven)
 
 
 def by_broker(retcode: int, told: str, advice: Advice, details: Mapping[str, Json]) -> TradingRefused:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from dtms.decide.proof import named_positions
 from dtms.domain.actions import Ending, Intent, Outcome
-from dtms.domain.facts import Fact, Json
+from dtms.domain.facts import Fact, FactKind, Json
 from dtms.domain.owners import Asker, Ownership
 from dtms.domain.position import Position
 from dtms.domain.prices import ZERO
@@ -18,14 +18,17 @@ from dtms.domain.trade import Owner
 from dtms.execute.carrying import Done, Task
 from dtms.execute.shown import is_visible
 from dtms.execute.trading import endings
+from dtms.execute.trading.carried import carried
 from dtms.execute.trading.desk import TradingDesk
 from dtms.execute.trading.opening import Opening, Ticketed, filled
 from dtms.execute.trading.requests import Executed, Execution, Protection
-from dtms.execute.trading.service import Begin, nothing_begins
+from dtms.execute.trading.service import Begin, Code, TradingRefused, nothing_begins
 from dtms.ports.store import Kept, Unit
 
 TRIES = 3
 """How often an order is decided anew on the next quote while the price alone stands in its way."""
+RAILS = frozenset({"margin", "spread_spike", "unsound_quote"})
+"""What stops an order that made sense: recorded with its figures."""
 
 
 @dataclass(slots=True)
@@ -134,15 +137,30 @@ class Executing:
             BrokerUnavailable: when the broker does not answer, and nothing was sent.
         """
         for _ in range(TRIES):
-            at = await self._opening.planned(request, guarded=guarded)
+            at = await self._planned(request, guarded=guarded)
             sending = _Sending(self._desk, at, begin(at.number))
-            outcome = await self._desk.carrier.carry(sending.task())
+            outcome = await carried(self._desk.carrier, sending.task())
             if outcome.ending in (Ending.DONE, Ending.UNKNOWN):
                 self._hand_over(sending.opened)
                 return _answer(at, outcome, sending.opened)
             if not endings.is_requoted(outcome):
                 break
         raise endings.refused(outcome, self._desk.broker, await self._desk.store.standing(0))
+
+    async def _planned(self, request: Execution, *, guarded: bool) -> Ticketed:
+        """Plan it; what a rail or the broker stops is recorded, but for plans, which ask again and again."""
+        try:
+            return await self._opening.planned(request, guarded=guarded)
+        except TradingRefused as refused:
+            if not guarded and (refused.code is Code.BROKER_REFUSED or refused.details.get("rule") in RAILS):
+                await self._record(request, refused)
+            raise
+
+    async def _record(self, request: Execution, refused: TradingRefused) -> None:
+        told = f"not executed: {request.side.direction} {request.symbol}: {refused.message}"
+        details = {**refused.details, "asker": Asker.EXECUTION.value}
+        fact = self._desk.fact(FactKind.REFUSAL, told, None, request.symbol, details, request.correlation_id)
+        await self._desk.store.commit(Unit(facts=(fact,)))
 
     def _hand_over(self, opened: Opened) -> None:
         """Let those take the position up whose it is, now that it is committed."""
