@@ -134,7 +134,7 @@ class Site:
 
     def __init__(self, folder: Path, terminal: Mapping[str, Any], **settings: Any) -> None:
         self.folder = folder
-        self.api_port, self.gateway_port = free_port(), free_port()
+        self.api_port, self.gateway_port, self.main_port = free_port(), free_port(), free_port()
         self.settings = {"log.format": "json", "mode": "auto", **settings}
         self.programs: list[Program] = []
         self.server_environ: Mapping[str, str] = {}
@@ -145,6 +145,7 @@ class Site:
         self.journal = folder / "terminal.jsonl"
         self.describe(terminal)
         self.http = httpx.Client(base_url=f"http://{HOST}:{self.api_port}", trust_env=False, timeout=15.0)
+        self.main = httpx.Client(base_url=f"http://{HOST}:{self.main_port}", trust_env=False, timeout=15.0)
 
     def describe(self, terminal: Mapping[str, Any]) -> None:
         """Write the simulated terminal's file."""
@@ -172,6 +173,38 @@ class Site:
         own: dict[str, Any] = {"store.url": store, "api.port": self.api_port, **settings}
         return self.run("serve", *self._sets(**own), *more, environ=self.server_environ)
 
+    def start_main(self, environ: Mapping[str, str] | None = None, **settings: Any) -> Program:
+        store = f"sqlite:///{(self.data / 'dtms_trades.db').as_posix()}"
+        own: dict[str, Any] = {
+            "store.url": store,
+            "main.port": self.main_port,
+            "client.api_url": f"http://{HOST}:{self.api_port}",
+            **settings,
+        }
+        return self.run("main", *self._sets(**own), environ=environ)
+
+    def wait_main(self, program: Program) -> None:
+        """Wait until the main API is ready."""
+
+        def ready() -> bool:
+            assert program.process.poll() is None, f"the main program ended:\n{program.text}"
+            try:
+                return self.main.get("/health").status_code == 200
+            except httpx.TransportError:
+                return False
+
+        try:
+            wait_until(ready, "the main API is ready")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.logs()}") from None
+
+    def start_all(self) -> tuple[Program, Program, Program]:
+        """Start the three programs and wait until all are ready."""
+        terminal, server, main = self.start_terminal(), self.start_server(), self.start_main()
+        self.wait_ready(server)
+        self.wait_main(main)
+        return terminal, server, main
+
     def start(self, **settings: Any) -> tuple[Program, Program]:
         """Start both and wait until the server is ready."""
         terminal, server = self.start_terminal(), self.start_server(**settings)
@@ -194,6 +227,7 @@ class Site:
     def close(self) -> None:
         """End everything that still runs."""
         self.http.close()
+        self.main.close()
         for program in reversed(self.programs):
             program.kill()
 
