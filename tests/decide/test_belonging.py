@@ -65,6 +65,20 @@ def test_what_nobody_wants_any_more_is_surplus(intent: Intent, family: object) -
     assert whose(OURS, row=None, number=7, intent=intent, family=family) is Whose.SURPLUS  # type: ignore[arg-type]
 
 
+EXECUTE = replace(OPEN, kind=ActionKind.EXECUTE)
+
+
+def test_a_trade_of_its_own_belongs_to_the_main_program_when_it_has_a_strategy() -> None:
+    """Whatever became of its request; one for no strategy is protected when nobody else did that."""
+    for state in IntentState:
+        asked = replace(sent(state, EXECUTE), ticket=0, strategy_type="default_standard")
+        assert whose(OURS, row=None, number=7, intent=asked, family=None) is Whose.MAIN
+        plain = whose(OURS, row=None, number=7, intent=replace(asked, strategy_type=None), family=None)
+        assert plain is (Whose.MAIN if state.is_open else Whose.EXECUTED)
+    assert Whose.MAIN.needs_nothing
+    assert Whose.EXECUTED.is_stranger
+
+
 def test_what_carries_our_number_and_is_known_by_no_request_is_an_orphan() -> None:
     assert whose(OURS, row=None, number=7, intent=None, family=None) is Whose.ORPHAN
     assert whose(OURS, row=None, number=7, intent=sent(IntentState.CONFIRMED), family=None) is Whose.ORPHAN

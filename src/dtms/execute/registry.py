@@ -35,8 +35,6 @@ class Registry:
         self._book = book
         self._isolation = isolation
         self._next_look_s = 0.0
-        self._followed: dict[int, tuple[int, int]] = {}
-        """Ticket → versions of entry and trade for which there was nothing to do."""
 
     async def follow(self) -> None:
         """Look at the registry, as often as it is time, and do what its changes ask for.
@@ -48,21 +46,14 @@ class Registry:
         if now_s < self._next_look_s:
             return
         self._next_look_s = now_s + LOOK_S
-        entries = {entry.ticket: entry for entry in await self._desk.store.ownerships()}
-        for ticket, entry in entries.items():
-            watch = self._book.watches.get(ticket)
-            if watch is not None and self._is_news(watch, entry):
+        for entry in await self._desk.store.ownerships():
+            watch = self._book.watches.get(entry.ticket)
+            if watch is not None and not agrees(watch.trade, entry):
                 await self._isolation.run(watch, partial(self._follow, watch, entry))
-        self._followed = {t: at for t, at in self._followed.items() if t in entries}
-
-    def _is_news(self, watch: Watch, entry: Ownership) -> bool:
-        return self._followed.get(entry.ticket) != (entry.version, id(watch.trade))
 
     async def _follow(self, watch: Watch, entry: Ownership) -> None:
-        trade = watch.trade
-        if trade.is_active and (after := owned_by(trade, entry)) != trade:
-            await self._take_note(watch, after, entry)
-        self._followed[entry.ticket] = entry.version, id(watch.trade)
+        if watch.trade.is_active and not agrees(watch.trade, entry):
+            await self._take_note(watch, owned_by(watch.trade, entry), entry)
 
     async def _take_note(self, watch: Watch, after: Trade, entry: Ownership) -> None:
         """Take over what the registry says of the owner; a trade that is not DTMS's any more is let go."""
@@ -93,13 +84,23 @@ class Registry:
         self._desk.journal.tell((fact,))
 
 
+def agrees(trade: Trade, entry: Ownership) -> bool:
+    """Answer whether a watched trade is as the registry's entry has it."""
+    owner = entry.manager
+    if owner is Owner.DTMS:
+        return trade.owner is Owner.DTMS and not trade.alongside
+    if owner is Owner.NOBODY:
+        return trade.owner in (Owner.DTMS, Owner.NOBODY)
+    return trade.alongside and trade.owner is owner
+
+
 def owned_by(trade: Trade, entry: Ownership) -> Trade:
     """Return a watched trade as the registry's entry has it: its owner, or disabled when it is another's alone."""
     owner = entry.manager
     if owner is Owner.DTMS:
         return replace(trade, owner=Owner.DTMS, alongside=False)
     if owner is Owner.NOBODY:
-        return trade if trade.owner in (Owner.DTMS, Owner.NOBODY) else replace(trade, owner=Owner.NOBODY)
+        return replace(trade, owner=Owner.NOBODY)
     if owner is None or not trade.alongside:
         return replace(trade, disabled=True)
     return replace(trade, owner=owner)
