@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.market.made import MONDAY_MS, bars_of
+from tests.market.made import bars_of
 from tests.market.recorded import BTCUSD_2025, EURUSD_2019, XAUUSD_2025, m15_of, mirrored, recorded
+from tests.market.shapes import DIP, HIGH_THEN_LOW, LEAP, Row, after_calm, candles, peaks
 
-from dtms.domain.market import Bars, Side, Timeframe
+from dtms.domain.market import Bars, Side
 from dtms.market.bands import Averages
 from dtms.market.liquidity import Pool
 from dtms.market.patterns import PATTERN_BARS, PatternBook, Patterns
@@ -18,34 +19,10 @@ from dtms.settings import Settings
 
 SETTINGS = Settings()
 FILES = (EURUSD_2019, XAUUSD_2025, BTCUSD_2025)
-Row = tuple[float, float, float, float]
-"""Open, high, low, close."""
-
-
-def candles(*rows: Row, volume: Sequence[float] | None = None) -> Bars:
-    """Make M15 bars row by row."""
-    columns = [np.array(column, dtype=np.float64) for column in zip(*rows, strict=True)]
-    count = len(rows)
-    return Bars(
-        symbol="XAUUSD",
-        timeframe=Timeframe.M15,
-        time_ms=MONDAY_MS + np.arange(count, dtype=np.int64) * Timeframe.M15.ms,
-        open=columns[0],
-        high=columns[1],
-        low=columns[2],
-        close=columns[3],
-        volume=np.array(volume, dtype=np.float64) if volume else np.full(count, 100.0),
-        spread=np.zeros(count),
-    )
 
 
 def of(bars: Bars) -> Patterns:
     return Patterns(bars, SETTINGS)
-
-
-def after_calm(*rows: Row) -> Bars:
-    """Make bars that follow twenty of range 1 around 100, so that ATR is known and nothing else stands out."""
-    return candles(*[(100.0, 100.5, 99.5, 100.0)] * 20, *rows)
 
 
 # --- one bar -------------------------------------------------------------------------------------------------------
@@ -85,9 +62,6 @@ def test_volume_is_measured_against_the_twenty_bars_before() -> None:
 
 # --- zones ---------------------------------------------------------------------------------------------------------
 
-LEAP: tuple[Row, ...] = ((100, 100.5, 99.5, 100), (100, 104, 100, 104), (104, 105, 102.5, 104.5))
-"""A gap from 100.5 up to 102.5."""
-
 
 def test_a_gap_lies_between_a_high_and_the_low_two_bars_later() -> None:
     (gap,) = of(after_calm(*LEAP)).gaps(Side.LONG)
@@ -110,18 +84,6 @@ def test_a_gap_of_less_than_a_tenth_of_atr_is_none() -> None:
     )
 
 
-HIGH_THEN_LOW: tuple[Row, ...] = (
-    (100, 101, 99.8, 100.8),
-    (100.8, 103, 100.7, 102),  # the swing high that is broken later
-    (102, 102.2, 100.9, 101),
-    (101, 101.2, 99.9, 100),
-    (100, 100.2, 98.4, 98.6),  # the last falling bar before the move
-    (98.6, 101, 98.2, 100.9),  # the lowest point
-    (100.9, 102.8, 100.8, 102.7),
-    (102.7, 105, 102.6, 104.8),  # closes beyond the swing
-)
-
-
 def test_an_order_block_is_the_last_falling_bar_before_the_move_that_broke_structure() -> None:
     (block,) = of(after_calm(*HIGH_THEN_LOW)).blocks(Side.LONG)
     assert (block.low, block.high, block.age_bars) == (98.4, 100.2, 0)
@@ -133,15 +95,6 @@ def test_an_order_block_is_gone_once_a_bar_closed_beyond_it() -> None:
 
 
 # --- liquidity -----------------------------------------------------------------------------------------------------
-
-DIP: tuple[Row, ...] = (
-    (100, 100.5, 99, 99.5),
-    (99.5, 99.6, 97, 98),
-    (98, 99, 97.5, 98.8),
-    (98.8, 100, 98.5, 99.8),
-    (99.8, 100.5, 99.5, 100),
-)
-"""A swing low at 97, confirmed by the last bar."""
 
 
 def test_a_sweep_goes_below_a_swing_low_and_closes_above_it() -> None:
@@ -156,15 +109,6 @@ def test_a_close_below_the_swing_is_a_break_and_no_sweep_even_if_a_later_bar_com
 
 def test_a_later_close_below_the_level_undoes_a_sweep() -> None:
     assert of(after_calm(*DIP, (100, 100.1, 96.5, 97.5), (97.5, 97.6, 96, 96.5))).sweeps(Side.LONG)[0].undone
-
-
-def peaks(*tops: float) -> Bars:
-    """Make bars with a swing high at each of ``tops`` between calm bars around 100."""
-    calm: Row = (100, 100.5, 99.5, 100)
-    rows: list[Row] = [calm] * 20
-    for top in tops:
-        rows += [calm, calm, calm, (100, top, 99.5, 100)]
-    return candles(*rows, *[calm] * 4)
 
 
 def test_equal_highs_are_swing_highs_at_about_one_price() -> None:
