@@ -23,6 +23,8 @@ log = structlog.get_logger(__name__)
 
 LOOK_S = 0.5
 """Machine seconds between two looks at the registry."""
+NAMED_MAX = 2_000
+"""Trades that are asked for by name; all entries are read for more."""
 CLAIMED = "claimed"
 """Under which it is remembered that a person was called for a claimed trade."""
 
@@ -46,9 +48,13 @@ class Registry:
         if now_s < self._next_look_s:
             return
         self._next_look_s = now_s + LOOK_S
-        for entry in await self._desk.store.ownerships():
+        watched = list(self._book.watches)
+        if not watched:
+            return
+        # Few of what DTMS watches have an entry, and few of all entries are of what DTMS watches.
+        for entry in await self._desk.store.ownerships(watched if len(watched) <= NAMED_MAX else None):
             watch = self._book.watches.get(entry.ticket)
-            if watch is not None and not agrees(watch.trade, entry):
+            if watch is not None and entry.closed_ms is None and not agrees(watch.trade, entry):
                 await self._isolation.run(watch, partial(self._follow, watch, entry))
 
     async def _follow(self, watch: Watch, entry: Ownership) -> None:
