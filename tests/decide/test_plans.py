@@ -13,7 +13,7 @@ from tests.decide.builders import NOW, instrument, view
 from tests.market.made import MONDAY_MS, bars_of
 
 from dtms.decide.conditions import MarketFacts, parse
-from dtms.decide.plans import Cancel, Due, Expire, Judgement, Waits, is_near, judge, watched_prices
+from dtms.decide.plans import Cancel, Due, Expire, Judgement, Waits, is_near, judge, judgement_json, watched_prices
 from dtms.decide.plans_drafts import Draft, InvalidPlan, amended, draft_of, validate
 from dtms.decide.plans_sizing import Unsizable, sized
 from dtms.decide.plans_status import STEPS, losers, moved, winner
@@ -309,6 +309,29 @@ def test_a_resting_order_waits_and_is_never_due_again() -> None:
 )
 def test_a_plan_that_began_or_ended_is_not_judged(status: PlanStatus) -> None:
     assert isinstance(judged(replace(plan(), status=status), 1.1, now_ms=NOW + 100 * HOUR), Waits)
+
+
+def test_a_judgement_is_shown_with_every_condition_and_its_present_value() -> None:
+    shown = judgement_json(judged(plan(conditions=[NEVER]), 1.1))
+    assert shown == {
+        "judgement": "waits",
+        "reason": "waits for spread_below (spread 10.0 points)",
+        "conditions": {
+            "name": "all",
+            "state": "does_not_hold",
+            "parts": [
+                {
+                    "name": "spread_below",
+                    "state": "does_not_hold",
+                    "present": "spread 10.0 points",
+                    "wanted": "spread below 0 points",
+                }
+            ],
+        },
+    }
+    assert judgement_json(judged(plan(conditions=[EVER]), 1.1)).keys() >= {"price", "level", "conditions"}
+    assert judgement_json(judged(plan(conditions=[NEVER]), 1.103))["rule"] == "runaway"
+    assert judgement_json(judged(plan(), 1.1, now_ms=NOW + 25 * HOUR))["judgement"] == "expire"
 
 
 # --- given up ------------------------------------------------------------------------------------------------------

@@ -69,7 +69,7 @@ def judge(
     """Say what becomes of a plan that waits, or whose order rests at the broker; any other only waits.
 
     Args:
-        others: plans among which the others of its bracket are.
+        others: the plans of its bracket, itself among them or not; any others are passed over.
         condition: the plan's conditions as they were parsed, to spare reading them again.
     """
     if plan.status not in (PlanStatus.PENDING, PlanStatus.PENDING_ORDER_PLACED):
@@ -83,6 +83,20 @@ def judge(
     if not verdict.is_met:
         return Waits(verdict.summary(), verdict)
     return _at_market(plan, facts, verdict) if plan.order_type is OrderType.MARKET else _resting(plan, facts, verdict)
+
+
+def judgement_json(judgement: Judgement) -> dict[str, Json]:
+    """Return a judgement as it is shown: what it is, why, and every condition with its present value."""
+    shown: dict[str, Json] = {"judgement": type(judgement).__name__.lower(), "reason": judgement.reason}
+    match judgement:
+        case Due(price=price, level=level, verdict=verdict):
+            return {**shown, "price": price, "level": level, "conditions": verdict.as_json()}
+        case Waits(verdict=verdict):
+            return {**shown, "conditions": verdict.as_json() if verdict is not None else None}
+        case Cancel(rule=rule, figures=figures):
+            return {**shown, "rule": rule, "figures": dict(figures)}
+        case Expire():
+            return shown
 
 
 # --- given up ------------------------------------------------------------------------------------------------------
