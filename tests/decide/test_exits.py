@@ -1,28 +1,23 @@
-"""What Intelligent Exit proposes for a position, rule by rule, for both sides."""
+"""What Intelligent Exit proposes for a position, and when: breakeven, a partial, and how it is taken over."""
 
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
 
 import pytest
 from tests.decide.builders import NOW, instrument, position, tick
 from tests.decide.exits_world import (
     ALL_GATES,
-    OPEN_GATES,
     SETTINGS,
     SPREAD,
     TICKET,
-    WAY,
     R,
     after_breakeven,
-    levels,
     managed,
     moved,
     nothing,
     only,
     rules,
     sighting,
-    target,
     vix,
 )
 
@@ -31,7 +26,7 @@ from dtms.decide.exits_rules import adopt, is_scalp, rules_of
 from dtms.decide.exits_words import explain
 from dtms.decide.strategies import resolve
 from dtms.domain.actions import ActionKind, ClosePosition, MoveStop
-from dtms.domain.market import Side, Tick
+from dtms.domain.market import Side
 from dtms.domain.strategies import Strategy
 from dtms.domain.trade import Owner
 from dtms.market.regime import Session
@@ -167,238 +162,6 @@ def test_breakeven_comes_before_the_partial_when_both_are_due(side: Side) -> Non
 
     assert (first.rule, second.rule) == ("breakeven", "partial")
     assert not first.after.partial_done
-
-
-# --- trailing --------------------------------------------------------------------------------------------------------
-
-
-@sides
-@pytest.mark.parametrize(
-    ("symbol", "multiplier"), [("BTCUSDc", 2.0), ("XAUUSD.m", 1.5), ("EURUSD", 1.2), ("US500", 1.5)]
-)
-def test_the_stop_trails_at_the_distance_of_its_class(side: Side, symbol: str, multiplier: float) -> None:
-    found = moved(after_breakeven(side, rules(symbol=symbol), progress=0.7))
-
-    assert found.kind is ActionKind.TRAIL
-    assert found.stop == pytest.approx(1.1 + side.sign * (0.7 * WAY - multiplier * 0.0010), abs=1e-9)
-
-
-@sides
-def test_the_target_goes_along_bit_identical(side: Side) -> None:
-    exact = 1.1 + side.sign * 0.006000000000000123
-    for seen in (
-        after_breakeven(side, progress=0.7, held={"target": exact}),
-        sighting(side, progress=0.5, held={"target": exact}),
-    ):
-        assert moved(seen).target == exact
-
-
-@sides
-def test_a_stop_trails_before_breakeven_only_while_the_profit_is_a_fifth_of_r(side: Side) -> None:
-    far = {"target": 1.1 + side.sign * 0.1000}
-
-    def at(r: float) -> dict[str, Any]:
-        return {"held": far, "tick": tick(side, r * R, SPREAD), "levels": levels(0.0005)}
-
-    assert "waits for breakeven or 0.2 R" in nothing(sighting(side, **at(0.19)))["trail"]
-    assert moved(sighting(side, **at(0.21))).kind is ActionKind.TRAIL
-
-
-@sides
-def test_after_breakeven_a_stop_trails_whatever_the_profit(side: Side) -> None:
-    held = {"stop": round(1.1 - side.sign * 0.0030, 5)}
-
-    assert moved(after_breakeven(side, progress=0.0, held=held)).kind is ActionKind.TRAIL
-
-
-@sides
-@pytest.mark.parametrize(
-    ("change", "is_wide"),
-    [
-        ({}, False),
-        ({"is_squeezed": True, "timeframes_disagree": True}, False),
-        ({"is_squeezed": True, "timeframes_disagree": True, "stretch_sigma": -2.01}, True),
-        ({"is_squeezed": True, "timeframes_disagree": True, "stretch_sigma": 2.0}, False),
-        ({"is_squeezed": True, "stretch_sigma": 2.01, "node_distance_atr": 0.2}, True),
-        ({"timeframes_disagree": True, "stretch_sigma": 2.01, "node_distance_atr": 0.21}, False),
-        ({"is_squeezed": True, "timeframes_disagree": True, "stretch_sigma": None, "node_distance_atr": None}, False),
-    ],
-)
-def test_three_gates_widen_the_distance_to_two_atr(side: Side, change: dict[str, object], is_wide: bool) -> None:
-    found = moved(after_breakeven(side, progress=0.7, gates=replace(OPEN_GATES, **change)))  # type: ignore[arg-type]
-
-    distance = 0.0020 if is_wide else 0.0012
-    assert found.stop == pytest.approx(1.1 + side.sign * (0.7 * WAY - distance), abs=1e-9)
-
-
-def test_gates_never_narrow_a_distance() -> None:
-    of = rules(symbol="BTCUSD", trailing_atr=2.5)
-
-    assert moved(after_breakeven(Side.LONG, of, progress=0.9, gates=ALL_GATES)).stop == pytest.approx(
-        1.1 + 0.9 * WAY - 0.0025, abs=1e-9
-    )
-
-
-@sides
-@pytest.mark.parametrize(("value", "factor"), [(12.0, 1.0), (18.0, 1.0), (20.0, 1.2), (28.0, 2.0), (60.0, 2.0)])
-def test_a_high_vix_widens_the_distance_to_twice_at_most(side: Side, value: float, factor: float) -> None:
-    found = moved(after_breakeven(side, progress=0.8, vix=vix(value)))
-
-    assert found.stop == pytest.approx(1.1 + side.sign * (0.8 * WAY - factor * 0.0012), abs=1e-8)
-
-
-@sides
-def test_a_rising_vix_loosens_no_stop_that_was_placed(side: Side) -> None:
-    calm = moved(after_breakeven(side, progress=0.7))
-    seen = after_breakeven(side, progress=0.7, held={"stop": calm.stop}, vix=vix(40.0))
-
-    assert "would not improve" in nothing(seen)["trail"]
-
-
-@pytest.mark.parametrize(
-    ("symbol", "session", "factor"),
-    [
-        ("EURUSD", Session.ASIAN, 0.87),
-        ("XAUUSD", Session.OVERLAP, 1.2),
-        ("BTCUSD", Session.ASIAN, 1.0),
-        ("EURUSD", Session.LONDON, 1.0),
-    ],
-)
-def test_the_session_of_the_registration_scales_the_distance(symbol: str, session: Session, factor: float) -> None:
-    of = rules(symbol=symbol, session=session)
-    found = moved(after_breakeven(Side.LONG, of, progress=0.8))
-
-    assert found.stop == pytest.approx(1.1 + 0.8 * WAY - factor * of.trailing_atr * 0.0010, abs=1.01e-5)
-
-
-@sides
-def test_a_stop_improves_by_its_least_change_after_its_cooldown(side: Side) -> None:
-    trailed = moved(after_breakeven(side, progress=0.7)).stop
-    little = after_breakeven(side, progress=0.7 + 0.09 * R / WAY, held={"stop": trailed})
-    enough = after_breakeven(side, progress=0.7 + 0.11 * R / WAY, held={"stop": trailed})
-    soon = replace(enough, managed=replace(enough.managed, moved_ms=NOW - 59_000))
-    later = replace(enough, managed=replace(enough.managed, moved_ms=NOW - 60_000))
-
-    assert "at least 0.1 R" in nothing(little)["trail"]
-    assert "cools down for 1 s" in nothing(soon)["trail"]
-    assert moved(later).stop == moved(enough).stop
-
-
-@sides
-def test_without_atr_nothing_trails(side: Side) -> None:
-    assert nothing(after_breakeven(side, progress=0.7, levels={}))["trail"] == "ATR of M15 is unknown"
-
-
-@sides
-def test_what_is_not_known_of_gates_and_vix_widens_nothing(side: Side) -> None:
-    known = moved(after_breakeven(side, progress=0.7))
-    unknown = moved(after_breakeven(side, progress=0.7, gates=None, vix=None))
-
-    assert known.stop == unknown.stop
-
-
-# --- what is never done ----------------------------------------------------------------------------------------------
-
-
-@sides
-def test_a_stop_that_was_seen_tighter_a_moment_ago_is_not_loosened_by_an_old_list(side: Side) -> None:
-    seen_stop = round(1.1 + side.sign * 0.0040, 5)
-    seen = after_breakeven(side, progress=0.7, seen_stops={TICKET: seen_stop})
-    bare = after_breakeven(side, progress=0.7, seen_stops={TICKET: seen_stop}, held={"stop": None})
-
-    assert "would not improve" in nothing(seen)["trail"]
-    assert "would not improve" in nothing(bare)["trail"]
-
-
-@sides
-def test_an_old_list_makes_the_manager_forget_no_tighter_stop(side: Side) -> None:
-    tighter, listed = (round(1.1 + side.sign * away, 5) for away in (0.0040, 0.0001))
-    memory, held = {"stop": tighter}, {"stop": listed}
-    old = propose(after_breakeven(side, memory=memory, held=held, seen_stops={TICKET: tighter}), SETTINGS)
-    moved_back = propose(after_breakeven(side, memory=memory, held=held), SETTINGS)
-
-    assert old.memory is None
-    assert moved_back.memory is not None
-    assert moved_back.memory.stop == listed
-
-
-@sides
-def test_what_the_broker_shows_is_taken_over(side: Side) -> None:
-    seen = sighting(side, held={"target": None, "entry": 1.1001})
-    seen = replace(seen, position=replace(seen.position, volume=Decimal("0.3")))
-    memory = propose(seen, SETTINGS).memory
-
-    assert memory is not None
-    assert (memory.volume, memory.target, memory.entry) == (Decimal("0.3"), None, 1.1001)
-    assert propose(replace(seen, managed=memory), SETTINGS).memory is None
-
-
-@sides
-def test_no_stop_is_put_where_a_spike_of_the_spread_would_hit_it(side: Side) -> None:
-    spike = tick(side, 0.5 * WAY, 0.0008)
-    near = after_breakeven(side, tick=spike, levels=levels(0.00001))
-
-    assert "spread spike" in nothing(near)["trail"]
-    assert moved(after_breakeven(side, tick=spike)).kind is ActionKind.TRAIL
-    assert moved(replace(near, median_spread=None)).kind is ActionKind.TRAIL
-
-
-@sides
-def test_nothing_is_sent_within_the_freeze_level_of_stop_or_target(side: Side) -> None:
-    frozen = instrument(freeze_level_points=100)
-    at_target = after_breakeven(side, progress=0.9, instrument=frozen)
-    clear = after_breakeven(side, progress=0.5, instrument=frozen)
-
-    assert "frozen" in nothing(at_target)["position"]
-    assert moved(clear).kind is ActionKind.TRAIL
-
-
-@sides
-def test_a_stop_keeps_stops_and_freeze_level_and_spread_from_the_price(side: Side) -> None:
-    tight = instrument(stops_level_points=30, freeze_level_points=50)
-    found = moved(after_breakeven(side, progress=0.5, instrument=tight, levels=levels(0.00001)))
-
-    assert (1.1 + side.sign * 0.5 * WAY - found.stop) * side.sign >= 0.0005 + SPREAD - 1e-9
-
-
-@sides
-def test_one_wild_quote_is_no_profit(side: Side) -> None:
-    """The broker values the position at a price beside which the quote is out of all reason."""
-    wild = sighting(side, tick=tick(side, 0.5, SPREAD), held={"price_now": 1.1})
-
-    assert "due at" in nothing(wild)["breakeven"]
-
-
-@sides
-def test_an_unsound_quote_moves_nothing(side: Side) -> None:
-    assert "unsound" in nothing(sighting(side, tick=Tick(NOW, 1.2, 1.1)))["position"]
-
-
-@sides
-def test_a_position_that_turned_is_not_touched(side: Side) -> None:
-    turned = position(TICKET, side.opposite, "0.4", target=target(side))
-
-    assert "taken over as a" in nothing(sighting(side, progress=0.7, position=turned))["position"]
-
-
-@sides
-@pytest.mark.parametrize(
-    ("kind", "rule", "next_rule"),
-    [
-        (ActionKind.BREAKEVEN, "breakeven", "partial"),
-        (ActionKind.TAKE_PARTIAL, "partial", "trail"),
-        (ActionKind.TRAIL, "trail", None),
-    ],
-)
-def test_what_failed_waits_and_leaves_the_rest_alone(
-    side: Side, kind: ActionKind, rule: str, next_rule: str | None
-) -> None:
-    flags = {"breakeven_done": rule != "breakeven", "partial_done": rule == "trail"}
-    memory = {**flags, "not_before_ms": {kind.value: NOW + 5_000}}
-    proposed = propose(sighting(side, progress=0.7, memory=memory), SETTINGS)
-
-    assert proposed.notes[rule] == "failed before, tried again in 5 s"
-    assert [p.rule for p in proposed.proposals] == ([next_rule] if next_rule else [])
 
 
 # --- taking over -----------------------------------------------------------------------------------------------------

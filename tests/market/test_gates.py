@@ -11,6 +11,7 @@ from tests.market.recorded import BTCUSD_2025, EURUSD_2019, XAUUSD_2025, closed_
 from dtms.domain.market import Bars, Timeframe
 from dtms.market.bars import BarBook
 from dtms.market.gates import WINDOW, Gates, GatesBook, read_gates, volume_nodes
+from dtms.market.levels import read_levels
 from dtms.settings import ExitSettings, Settings
 
 SETTINGS = Settings()
@@ -106,6 +107,20 @@ def test_every_gate_holds_at_times_and_never_most_of_the_time(name: str) -> None
     ]
 
     assert all(0.01 < share < 0.5 for share in shares), shares
+
+
+@names
+def test_few_prices_of_a_day_stand_out(name: str) -> None:
+    """A day is some ten ATR wide: with a node at every other price the gate would say nothing."""
+    counts = []
+    for row in range(4_000, 40_000, 797):
+        m5, m15 = at(name, row)
+        atr = read_levels(m15, SETTINGS)
+        assert atr is not None
+        counts.append(len(volume_nodes(m5[-288:], RULES.node_bin_atr * atr.atr, RULES.node_factor)))
+
+    assert min(counts) >= 1
+    assert 2 <= np.median(counts) <= 5
 
 
 # --- on markets made by hand -----------------------------------------------------------------------------------------
