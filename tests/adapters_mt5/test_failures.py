@@ -182,6 +182,32 @@ class TestWrongAccount:
         bench(story)
 
 
+class TestChecking:
+    @pytest.mark.parametrize(
+        ("code", "answer", "retcode"),
+        [
+            (IPC_TIMEOUT, Answer.WAIT, 0),
+            (-10004, Answer.WAIT, 0),
+            (-1, Answer.WAIT, 0),
+            (-2, Answer.FIX, -2),
+            (-8, Answer.POLICY, -8),
+        ],
+    )
+    def test_a_check_without_an_answer_is_never_an_unknown_outcome(
+        self, bench: FaultyBench, code: int, answer: Answer, retcode: int
+    ) -> None:
+        """Nothing was sent, so nothing has to be looked for."""
+
+        async def story(desk: Desk) -> None:
+            action, tick = await desk.opening(), await desk.tick()
+            bench.faulty.faults["order_check"] = None, code
+            result = await desk.broker.check(action, number=1, tick=tick)
+            assert (result.answer, result.sent, result.retcode) == (answer, False, retcode)
+            assert requests_in_ledger(bench) == 0
+
+        bench(story)
+
+
 class TestSending:
     def test_a_lost_answer_is_unknown_and_the_order_is_found_by_its_magic(self, bench: FaultyBench) -> None:
         async def story(desk: Desk) -> None:

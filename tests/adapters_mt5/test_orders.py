@@ -259,19 +259,25 @@ async def new_levels(desk: Desk) -> Action:
     return levels(position, None, position.target)
 
 
+async def a_new_target(desk: Desk) -> Action:
+    position = await desk.open()
+    return levels(position, position.stop, None)
+
+
 async def a_partial_profit(desk: Desk) -> Action:
     position = await desk.open()
     return replace(closed(position, desk.lot / 2), kind=ActionKind.TAKE_PARTIAL)
 
 
-KINDS = [an_execution, a_pending_order, a_removal, new_levels, a_partial_profit]
+KINDS = [an_execution, a_pending_order, a_removal, new_levels, a_new_target, a_partial_profit]
 Make = Callable[[Desk], Awaitable[Action]]
 OF_KIND = {
+    "execution": Of.OPENING,
     "order": Of.PENDING,
     "removal": Of.PENDING,
     "levels": Of.LEVELS,
+    "target": Of.LEVELS,
     "profit": Of.CLOSING,
-    "execution": Of.OPENING,
 }
 
 

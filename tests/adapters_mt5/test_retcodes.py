@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from dtms.adapters.mt5_answers import translate
+from dtms.adapters.mt5_answers import translate, translate_check
 from dtms.adapters.refusals import ADVICE
 from dtms.adapters.retcodes import ERRORS, REFUSALS, RETCODES, explain
 from dtms.ports.broker import Answer
-from dtms.terminal.protocol import RESULT_FIELDS, Refusal
+from dtms.terminal.protocol import CHECK_FIELDS, RESULT_FIELDS, Refusal
 
 WHEEL = Path(__file__).parents[1] / "data" / "mt5_wheel.json"
 
@@ -99,3 +99,12 @@ def test_what_may_have_been_carried_out_is_never_advised_to_be_repeated(code: in
     meaning = {**RETCODES, **ERRORS}[code]
     if meaning.answer is Answer.AMBIG and meaning.name != "PLACED":  # which says itself what to wait for
         assert "before anything is sent again" in explain(code).remedy
+
+
+@pytest.mark.parametrize("code", [0, 4242, *RETCODES])
+def test_a_check_keeps_the_code_and_leaves_nothing_to_be_looked_for(code: int) -> None:
+    values = {**dict.fromkeys(CHECK_FIELDS, 0), "comment": "", "retcode": code}
+    checked = translate_check({"value": [values[name] for name in CHECK_FIELDS], "last_error": [1, "Success"]})
+    assert (checked.retcode, checked.sent) == (code, False)
+    assert checked.answer is not Answer.AMBIG
+    assert (checked.answer is Answer.OK) is (code in {0, *CLASSES[Answer.OK]})

@@ -11,7 +11,7 @@ from tests.adapters_mt5.faulty import Faulty, altered
 
 from dtms.terminal.gateway import Gateway
 from dtms.terminal.guards import Budget, is_reducing
-from dtms.terminal.protocol import POSITION_FIELDS, RESULT_FIELDS, TICK_FIELDS, decode, encode
+from dtms.terminal.protocol import ORDER_FIELDS, POSITION_FIELDS, RESULT_FIELDS, TICK_FIELDS, decode, encode
 from dtms.terminal.simulated.api import SimulatedTerminal
 from dtms.terminal.simulated.clock import SteppedClock
 from dtms.terminal.simulated.config import load_config
@@ -205,6 +205,23 @@ class TestFence:
         bench.value("fence", key="a", token=6)
         assert bench.send(OPEN, **fence, program=["engine", 3])["refused"] == "fenced"
         assert bench.requests() == 0
+
+
+class TestEvidence:
+    def test_an_orders_end_is_found_by_its_ticket_outside_the_window_and_once_within_it(self, bench: Bench) -> None:
+        """A pending order may have been placed long before anybody asks."""
+        waiting = {"action": 5, "symbol": EURUSD, "volume": 0.1, "type": 2, "price": 1.1, "type_filling": 2}
+        ticket = bench.send(waiting)["value"][RESULT_FIELDS.index("order")]
+        assert bench.send({"action": 8, "order": ticket})["value"][0] == MT5.TRADE_RETCODE_DONE
+
+        def ends(**search: Any) -> list[int]:
+            everything = {"magic": 1, "mark": "", "date_from": 0, "date_to": 2**31}
+            found = bench.value("evidence", **{**everything, **search})["past_orders"]
+            return [row[ORDER_FIELDS.index("ticket")] for row in found]
+
+        assert ends() == []
+        assert ends(date_to=1, order=ticket) == [ticket]
+        assert ends(order=ticket, symbol=EURUSD) == [ticket]
 
 
 class TestAccount:

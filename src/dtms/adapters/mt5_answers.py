@@ -23,10 +23,16 @@ def translate_check(answer: Mapping[str, Any]) -> SendResult:
         found = mt5_read.fields(CHECK_FIELDS, answer["value"])
         result = result_of(retcodes.meaning_of_check(found["retcode"]), found["comment"], found["retcode"])
     else:
-        code = answer["last_error"][0]
-        result = result_of(retcodes.meaning_of_error(code), answer["message"], code)
+        result = _unchecked(answer["last_error"][0], answer["message"])
     answered = Answer.WAIT if result.answer is Answer.AMBIG else result.answer
     return replace(result, answer=answered, sent=False)
+
+
+def _unchecked(code: int, message: str) -> SendResult:
+    """Tell a fault of the request, or a terminal that will not trade, from one that was not reached."""
+    meaning = retcodes.meaning_of_error(code)
+    is_told = meaning.answer in (Answer.FIX, Answer.POLICY)
+    return result_of(meaning, message, code) if is_told else result_of(retcodes.UNREACHABLE, message)
 
 
 def translate(answer: Mapping[str, Any]) -> SendResult:
