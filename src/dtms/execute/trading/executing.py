@@ -8,7 +8,7 @@ the execution. What nobody knows the outcome of is answered so, and looked for b
 from dataclasses import dataclass, field, replace
 
 from dtms.decide.proof import named_positions
-from dtms.domain.actions import Ending, Intent, Outcome
+from dtms.domain.actions import Ending, Intent, Outcome, PlaceOrder
 from dtms.domain.facts import Fact, FactKind, Json
 from dtms.domain.owners import Asker, Ownership
 from dtms.domain.position import Position
@@ -190,7 +190,7 @@ def _answer(at: Ticketed, outcome: Outcome, opened: Opened) -> Executed:
         comment=outcome.reason,
         volume=filled(outcome.volume, asked) if is_done else ZERO,
         asked=asked,
-        price=outcome.price or (intent.price if intent is not None else None),
+        price=at.action.price if isinstance(at.action, PlaceOrder) else outcome.price,
         stop=at.action.stop,
         target=at.action.target,
         protection=_protection(at, opened, is_done=is_done),

@@ -21,6 +21,7 @@ from dtms.execute.trading import endings
 from dtms.execute.trading.desk import TradingDesk, sound
 from dtms.execute.trading.judging import (
     Against,
+    Levels,
     closing_price,
     levels_on_grid,
     pending_price,
@@ -102,32 +103,10 @@ class Opening:
         levels = levels_on_grid(request.stop, request.target, instrument)
         require_levels(levels, at if request.way is not None else closing_price(request.side, tick, instrument))
         sized = await self._sized(request, at, levels.stop, account)
-        number = await self._desk.carrier.next_number()
-        action: OpenPosition | PlaceOrder
-        if request.way is None:
-            action = OpenPosition(
-                kind=ActionKind.EXECUTE,
-                symbol=request.symbol,
-                side=request.side,
-                volume=sized.volume,
-                stop=levels.stop,
-                target=levels.target,
-            )
-        else:
-            action = PlaceOrder(
-                kind=ActionKind.PLACE_ORDER,
-                symbol=request.symbol,
-                side=request.side,
-                way=request.way,
-                volume=sized.volume,
-                price=at.price,
-                stop=levels.stop,
-                target=levels.target,
-            )
         return Ticketed(
             request=request,
-            number=number,
-            action=action,
+            number=await self._desk.carrier.next_number(),
+            action=_action(request, levels, sized.volume, at.price),
             tick=tick,
             instrument=instrument,
             account=account,
@@ -214,6 +193,28 @@ def _price_of(request: Execution, tick: Tick, instrument: Instrument) -> Against
     if request.way is not None:
         return pending_price(request.way, request.side, request.entry, tick, instrument)
     return Against(price=tick.opening(request.side), name="market", side=request.side, instrument=instrument)
+
+
+def _action(request: Execution, levels: Levels, volume: Decimal, price: float) -> OpenPosition | PlaceOrder:
+    if request.way is None:
+        return OpenPosition(
+            kind=ActionKind.EXECUTE,
+            symbol=request.symbol,
+            side=request.side,
+            volume=volume,
+            stop=levels.stop,
+            target=levels.target,
+        )
+    return PlaceOrder(
+        kind=ActionKind.PLACE_ORDER,
+        symbol=request.symbol,
+        side=request.side,
+        way=request.way,
+        volume=volume,
+        price=price,
+        stop=levels.stop,
+        target=levels.target,
+    )
 
 
 def _joined(request: Execution, look: Snapshot) -> Position | None:

@@ -84,6 +84,7 @@ class Executed:
     """Filled, or placed."""
     asked: Decimal
     price: float | None
+    """Of the fill; of a pending order the price that it waits for."""
     stop: float | None
     target: float | None
     protection: Protection
