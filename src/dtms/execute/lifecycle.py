@@ -12,12 +12,11 @@ it was read anew. The loop that dies is restarted at most three times an hour; a
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import structlog
 
 from dtms.decide.guards import HOUR_MS, RailState
-from dtms.domain.account import Account, MarginMode
+from dtms.domain.account import Account
 from dtms.domain.calendar import Release
 from dtms.domain.errors import (
     BrokerUnavailable,
@@ -29,13 +28,11 @@ from dtms.domain.errors import (
 from dtms.domain.facts import FactKind
 from dtms.domain.trade import Mode
 from dtms.execute.authority import ENGINE, RENEW_S, EngineLease
-from dtms.execute.journal import Journal
 from dtms.execute.outage import ALERT_AFTER_S, Outage
+from dtms.execute.program import Ground, Loop, Recovery
 from dtms.execute.service import Health, Monitoring, Step
-from dtms.ports.broker import Broker
-from dtms.ports.clock import Clock
 from dtms.ports.sources import Sources
-from dtms.ports.store import Controls, Store, Unit
+from dtms.ports.store import Controls, Unit
 from dtms.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -76,72 +73,6 @@ class EngineOptions:
     """Lengthens waits by what was found out about the broker."""
     draw: Callable[[], float] = halfway
     """Answers a number in [0, 1): where between the shortest and the longest a pause lies."""
-
-
-class Ground(Protocol):
-    """What a program acts with and under; the switches and settings change between cycles."""
-
-    broker: Broker
-    store: Store
-    clock: Clock
-    journal: Journal
-    settings: Settings
-    rails: RailState
-    mode: Mode
-    account: tuple[int, str]
-    margin_mode: MarginMode
-    halted: bool
-
-
-class Counted(Protocol):
-    """What a loop did since it was made."""
-
-    cycles: int
-    stale: dict[str, str]
-
-
-class Loop(Protocol):
-    """What is run again and again."""
-
-    @property
-    def counts(self) -> Counted: ...
-
-    @property
-    def active(self) -> int:
-        """How many trades are watched."""
-        ...
-
-    def scan_soon(self) -> None:
-        """Look through everything in the next cycle."""
-        ...
-
-    def use(self, settings: Settings) -> None:
-        """Act by new settings, which the ground has already, from now on."""
-        ...
-
-    async def run_cycle(self) -> None:
-        """Look once at everything that is due.
-
-        Raises:
-            BrokerUnavailable, StoreFailed, PermissionGone: when nothing can be done now.
-        """
-        ...
-
-
-class Recovery(Protocol):
-    """What matches memory with store and broker, at every start and after every outage."""
-
-    async def run(self) -> str:
-        """Recover, and tell in words what was found.
-
-        Raises:
-            BrokerUnavailable: when the broker did not answer; nothing was concluded.
-        """
-        ...
-
-    async def watch_left_out(self) -> None:
-        """Try again, now and then, to watch what could not be watched."""
-        ...
 
 
 class Lifecycle:

@@ -4,9 +4,9 @@ A registration answered is a trade durably stored, or one that durably waits for
 nothing.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from dtms.domain.errors import AlreadyStored, ChangedMeanwhile, LeaseHeld
 from dtms.domain.facts import Fact, FactKind, Json
@@ -15,39 +15,17 @@ from dtms.domain.position import Position
 from dtms.domain.trade import Mode, Owner, State, Trade
 from dtms.execute.book import Book, SymbolWatch
 from dtms.execute.desk import Desk
-from dtms.execute.enrolment import Enrolment, held_elsewhere, no_advise, not_listed, repeated, taken
+from dtms.execute.enrolment import Enrolment, held_elsewhere, no_advise, not_listed, repeated
 from dtms.execute.feeds import Feeds
-from dtms.execute.owning import is_anothers, owned_by, settle_owner, taken_over
+from dtms.execute.keeping import Draft, Group, Keeping, New
+from dtms.execute.owning import is_anothers, settle_owner, taken_over
 from dtms.execute.pending import Awaited, Pendings, told_of
 from dtms.execute.service import Pending, Receipt, RefusalCode, Refused, Registered, Registration, Result
 from dtms.execute.together import Together
-from dtms.ports.store import Kept, KeptKind, Unit
+from dtms.ports.store import KeptKind, Unit
 
 EVERY_STATE = frozenset(State)
 TRIES = 3
-WAIT_S = 1.0
-"""How long a registration alone waits for a lease; several do not wait for one another."""
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """What one caller asks for at once."""
-
-    requests: Sequence[Registration]
-    receipt: Receipt[Sequence[Result]] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class New:
-    """A trade that is to be kept, and the request that it came with."""
-
-    trade: Trade
-    symbol: SymbolWatch
-    entry: Ownership | None = None
-    """The registry's entry, where DTMS takes the position over."""
-    correlation_id: str | None = None
-    is_back: bool = False
-    """Whether it was disabled by hand before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,19 +45,6 @@ class Look:
         return self.entries.get(position.ticket) or self.entries.get(position.identifier)
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """What a batch will commit."""
-
-    new: dict[int, New] = field(default_factory=dict)
-    waiting: dict[int, Kept] = field(default_factory=dict)
-    facts: list[Fact] = field(default_factory=list)
-
-
-Blocked = AlreadyStored | LeaseHeld | Refused
-"""What stood in the way of one trade at its commit."""
-
-
 class Registrar:
     """Registers trades, one batch at a time, so that concurrent requests for one ticket make one trade."""
 
@@ -89,6 +54,7 @@ class Registrar:
         self._feeds = feeds
         self._enrolment = Enrolment(desk, book, feeds)
         self.pendings = Pendings(desk.store, desk.clock)
+        self._keeping = Keeping(desk, book, self.pendings)
         self._together = Together(self._answer)
 
     async def register(
@@ -113,7 +79,7 @@ class Registrar:
         look = await self._look({request.ticket for group in batch for request in group.requests})
         draft = Draft()
         results = [[await self._result(request, look, draft) for request in group.requests] for group in batch]
-        return await self._keep(batch, results, draft)
+        return await self._keeping.keep(batch, results, draft)
 
     # --- judging ---------------------------------------------------------------------------------------------------
 
@@ -214,107 +180,6 @@ class Registrar:
             )
         return told_of(kept)
 
-    # --- keeping ---------------------------------------------------------------------------------------------------
-
-    async def _keep(
-        self, batch: Sequence[Group], results: Sequence[Sequence[Result]], draft: Draft
-    ) -> list[list[Result]]:
-        """Commit what a batch came to, together; where one trade is in the way, each by itself, and the rest after."""
-        final = [list(result) for result in results]
-        try:
-            await self._commit(draft.new, draft, _receipts(batch, final), WAIT_S if len(draft.new) == 1 else None)
-            blocked = await self._claimed_meanwhile(draft.new)
-            return self._all_corrected(batch, final, blocked) if blocked else final
-        except (AlreadyStored, LeaseHeld):
-            blocked = await self._keep_singly(draft.new)
-        final = self._all_corrected(batch, final, blocked)
-        await self._commit({}, draft, _receipts(batch, final))
-        return final
-
-    def _all_corrected(
-        self, batch: Sequence[Group], results: Sequence[Sequence[Result]], blocked: Mapping[int, Blocked]
-    ) -> list[list[Result]]:
-        return [
-            [self._corrected(request, result, blocked) for request, result in zip(group.requests, part, strict=True)]
-            for group, part in zip(batch, results, strict=True)
-        ]
-
-    async def _keep_singly(self, new: Mapping[int, New]) -> dict[int, Blocked]:
-        blocked: dict[int, Blocked] = {}
-        for ticket, one in new.items():
-            try:
-                await self._commit({ticket: one}, Draft(), [])
-            except (AlreadyStored, LeaseHeld) as error:
-                blocked[ticket] = error
-        return {**blocked, **await self._claimed_meanwhile({t: one for t, one in new.items() if t not in blocked})}
-
-    async def _claimed_meanwhile(self, new: Mapping[int, New]) -> dict[int, Blocked]:
-        """Let go what another manager claimed between the look at the registry and the commit, and say who.
-
-        A claim judges by the store whether DTMS has the trade, so one that came later than the commit sees it.
-        """
-        asked = [one.trade.ticket for one in new.values() if one.entry is None and not one.trade.alongside]
-        entries = [e for e in await self._desk.store.ownerships(asked) if is_anothers(e)] if asked else []
-        for entry in entries:
-            watch = self._book.watches[entry.ticket]
-            async with watch.lock:
-                trade = replace(watch.trade, disabled=True)
-                told = f"claimed by {entry.owner} at the same moment: DTMS lets it go"
-                facts = [self._desk.journal.fact(FactKind.DISABLED, told, trade=trade)]
-                await self._desk.keep(Unit(trades=(trade,), facts=facts), trade)
-                self._desk.believe(watch, trade, facts)
-                self._book.drop(entry.ticket)
-        return {entry.ticket: owned_by(entry) for entry in entries}
-
-    def _corrected(self, request: Registration, result: Result, blocked: Mapping[int, Blocked]) -> Result:
-        """Return what a request came to after its position was found to be under defence already, or another's."""
-        error = blocked.get(request.ticket)
-        if error is None or not isinstance(result, Registered):
-            return result
-        if isinstance(error, Refused):
-            return error
-        if isinstance(error, LeaseHeld):
-            return held_elsewhere(request.ticket, error)
-        watches = self._book.watches
-        known = next((watches[ticket].trade for ticket in error.tickets if ticket in watches), None)
-        return taken(request.ticket, error) if known is None else repeated(request, known)
-
-    async def _commit(
-        self, new: Mapping[int, New], draft: Draft, receipts: Sequence[Kept], wait_s: float | None = None
-    ) -> None:
-        ended = [ticket for ticket in new if self.pendings.get(ticket) is not None]
-        if new or draft.waiting or receipts:
-            unit = Unit(
-                create=[one.trade for one in new.values()],
-                facts=[*(self._fact(one) for one in new.values()), *draft.facts],
-                keep=[*draft.waiting.values(), *receipts],
-                forget=[(KeptKind.PENDING, str(ticket)) for ticket in ended],
-                ownership=[one.entry for one in new.values() if one.entry is not None],
-            )
-            await self._desk.keep(unit, *(one.trade for one in new.values()), wait_s=wait_s)
-        self.pendings.drop(ended)
-        self.pendings.take(draft.waiting.values())
-        fast_ms = int(self._desk.settings.cadence.fast_s * 1000)
-        now_ms = self._desk.clock.market_ms() if new else 0
-        for one in new.values():  # each was just looked at
-            self._book.add(one.trade, one.symbol).next_fast_ms = now_ms + fast_ms
-
-    def _fact(self, new: New) -> Fact:
-        trade = new.trade
-        alert: Json = "WARNING" if trade.nominal_risk else None
-        by = "the watcher" if trade.by_watcher else "request"
-        word = "protected again" if new.is_back else "protected"
-        summary = f"{trade.symbol} {trade.side.direction} {trade.volume} lots is {word}, R {trade.risk:.6g}"
-        if trade.nominal_risk:
-            summary += " (nominal: the position has no stop, so nothing at the broker protects it)"
-        return self._desk.journal.fact(
-            FactKind.ENABLED if new.is_back else FactKind.REGISTERED,
-            summary,
-            trade=trade,
-            details={"by": by, "alert": alert},
-            correlation_id=new.correlation_id,
-        )
-
     # --- what waits ------------------------------------------------------------------------------------------------
 
     async def settle_pending(self) -> None:
@@ -363,7 +228,7 @@ class Registrar:
     async def take_over(self, trade: Trade, symbol: SymbolWatch, fact: Fact) -> None:
         """Keep a trade that another system protected, and what is told of it; not where it is under defence already."""
         with suppress(AlreadyStored):
-            await self._commit({trade.ticket: New(trade, symbol)}, Draft(facts=[fact]), [])
+            await self._keeping.commit({trade.ticket: New(trade, symbol)}, Draft(facts=[fact]), [])
 
     # --- what nobody registered ------------------------------------------------------------------------------------
 
@@ -371,9 +236,11 @@ class Registrar:
         """Register positions that nobody owns, but for those whose registration waits: it is settled by itself."""
         await self.pendings.load()
         new: dict[int, New] = {}
-        entries = {e.ticket: e for e in await self._desk.store.ownerships([p.ticket for p in positions])}
+        names = {name for position in positions for name in (position.ticket, position.identifier)}
+        entries = {entry.ticket: entry for entry in await self._desk.store.ownerships(sorted(names))}
         for position in positions:
-            if is_anothers(entries.get(position.ticket)):
+            entry = entries.get(position.ticket) or entries.get(position.identifier)
+            if is_anothers(entry):
                 continue
             symbol = await self._feeds.symbol(position.symbol)
             known = position.ticket in self._book.watches or self.pendings.get(position.ticket) is not None
@@ -381,17 +248,11 @@ class Registrar:
                 continue
             request = Registration(ticket=position.ticket, by_watcher=True)
             trade = await self._enrolment.trade(request, position, symbol, None)
-            owned = settle_owner(request, entries.get(position.ticket), self._desk.clock.market_ms())
+            owned = settle_owner(request, entry, self._desk.clock.market_ms())
             new[position.ticket] = New(owned.of(trade), symbol, owned.entry)
         try:
-            await self._commit(new, Draft(), [])
-            blocked: Collection[int] = await self._claimed_meanwhile(new)
+            await self._keeping.commit(new, Draft(), [])
+            blocked: Collection[int] = await self._keeping.claimed_meanwhile(new)
         except (AlreadyStored, LeaseHeld):
-            blocked = await self._keep_singly(new)
+            blocked = await self._keeping.keep_singly(new)
         return [one.trade for ticket, one in new.items() if ticket not in blocked]
-
-
-def _receipts(batch: Iterable[Group], results: Iterable[Sequence[Result]]) -> list[Kept]:
-    """Return what is to be kept of the answers."""
-    kept = [group.receipt(result) for group, result in zip(batch, results, strict=True) if group.receipt is not None]
-    return [one for one in kept if one is not None]
