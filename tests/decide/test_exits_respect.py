@@ -25,9 +25,6 @@ from dtms.domain.market import Side, Tick
 sides = pytest.mark.parametrize("side", Side)
 
 
-# --- what is never done ----------------------------------------------------------------------------------------------
-
-
 @sides
 def test_a_stop_that_was_seen_tighter_a_moment_ago_is_not_loosened_by_an_old_list(side: Side) -> None:
     seen_stop = round(1.1 + side.sign * 0.0040, 5)
@@ -54,8 +51,10 @@ def test_an_old_list_makes_the_manager_forget_no_tighter_stop(side: Side) -> Non
 def test_what_the_broker_shows_is_taken_over(side: Side) -> None:
     seen = sighting(side, held={"target": None, "entry": 1.1001})
     seen = replace(seen, position=replace(seen.position, volume=Decimal("0.3")))
-    memory = propose(seen, SETTINGS).memory
+    proposed = propose(seen, SETTINGS)
+    memory = proposed.memory
 
+    assert proposed.notes["volume"] == "was 0.4 lots, is 0.3: adopted"
     assert memory is not None
     assert (memory.volume, memory.target, memory.entry) == (Decimal("0.3"), None, 1.1001)
     assert propose(replace(seen, managed=memory), SETTINGS).memory is None

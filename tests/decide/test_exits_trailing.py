@@ -15,6 +15,7 @@ from tests.decide.exits_world import (
     levels,
     moved,
     nothing,
+    only,
     rules,
     sighting,
     vix,
@@ -25,9 +26,6 @@ from dtms.domain.market import Side
 from dtms.market.regime import Session
 
 sides = pytest.mark.parametrize("side", Side)
-
-
-# --- trailing --------------------------------------------------------------------------------------------------------
 
 
 @sides
@@ -95,6 +93,13 @@ def test_gates_never_narrow_a_distance() -> None:
     assert moved(after_breakeven(Side.LONG, of, progress=0.9, gates=ALL_GATES)).stop == pytest.approx(
         1.1 + 0.9 * WAY - 0.0025, abs=1e-9
     )
+
+
+@sides
+def test_a_stop_that_trailed_is_remembered_with_its_time(side: Side) -> None:
+    after = only(after_breakeven(side, progress=0.7)).after
+
+    assert (after.trailing_active, after.moved_ms) == (True, NOW)
 
 
 @sides
