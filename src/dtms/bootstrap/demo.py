@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import shutil
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,13 @@ from rich.markup import escape
 
 from dtms.adapters.remote_link import RemoteLink
 from dtms.bootstrap.ground import link_of
+from dtms.bootstrap.up import Given, programs
 from dtms.config.model import Config
 from dtms.config.secret import terminal_secret
 from dtms.domain.errors import DtmsError
-from dtms.ops.demo import DemoFailed, ListPositions, Teller, trade, wait_until_ready
-from dtms.ops.processes import Child, start, stop
+from dtms.ops.demo import ListPositions, Teller, trade
+from dtms.ops.demo_main import SecondTrader
+from dtms.ops.household import Ended, Household
 from dtms.server.listen import bind
 from dtms.server.run import on_signals
 from dtms.terminal.protocol import POSITION_FIELDS
@@ -31,8 +33,9 @@ DEMO_POLL_MS = 50
 def demo(config: Config, *, minutes: float | None, rate: float | None, fresh: bool = False) -> int:
     """Run the demo until it is stopped, or for some minutes; return its exit code."""
     folder = config.data_dir / "demo"
-    # A server or gateway that runs there already would be taken for the demo's own, and given its trades.
+    # A program that runs there already would be taken for the demo's own, and given its trades.
     bind(config.api.host, config.api.port).close()
+    bind(config.main.host, config.main.port, "main").close()
     bind(config.terminal.host, config.terminal.port, "terminal").close()
     if fresh:
         shutil.rmtree(folder, ignore_errors=True)
@@ -40,7 +43,7 @@ def demo(config: Config, *, minutes: float | None, rate: float | None, fresh: bo
     console = Console(soft_wrap=True)
     try:
         return asyncio.run(_demo(config, _demo_terminal(folder, rate), folder, minutes, console))
-    except (DemoFailed, DtmsError) as error:
+    except (Ended, DtmsError) as error:
         console.print(f"[red]{escape(str(error))}[/]")
         return 1
 
@@ -55,35 +58,56 @@ def _demo_terminal(folder: Path, rate: float | None) -> Path:
 
 
 async def _demo(config: Config, terminal: Path, folder: Path, minutes: float | None, console: Console) -> int:
-    teller = Teller(console)
     environ = dict(os.environ) | {"DTMS_TERMINAL_SECRET": terminal_secret(config), "PYTHONUNBUFFERED": "1"}
-    common = ["--set", f"data_dir={folder}", "--set", f"terminal.port={config.terminal.port}"]
-    sim = ["--set", "terminal.module=sim", "--set", f"terminal.sim_config={terminal}"]
-    own = ["--set", f"store.url=sqlite:///{(folder / 'dtms_trades.db').as_posix()}", "--set", "log.format=json"]
-    own += ["--set", f"cadence.tick_poll_ms={DEMO_POLL_MS}", "--port", str(config.api.port), "--mode", "auto"]
-    children: list[Child] = []
-    link = link_of(config)
-    stopping = asyncio.Event()
+    wanted = programs(config, _given(config, terminal, folder))
+    household = Household(wanted, environ=environ, hear=Teller(console).hear, console=console)
+    server, main = (f"http://{at.host}:{at.port}" for at in (config.api, config.main))
+    link, stopping = link_of(config), asyncio.Event()
     try:
         with on_signals(stopping.set):
-            children.append(start("terminal", ["terminal", *common, *sim], environ=environ, heard=teller.hear))
-            children.append(start("dtms", ["serve", *common, *sim, *own], environ=environ, heard=teller.hear))
-            url = f"http://{config.api.host}:{config.api.port}"
-            async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=10.0) as client:
-                await wait_until_ready(client, children, console, stopping)
-                console.print(f"[bold green]dtms is protecting at {url}[/] (Ctrl-C stops, and starting again goes on)")
-                await _for_minutes(trade(client, _positions(link), children, console, stopping), minutes, stopping)
+            await household.start(stopping)
+            told = "Ctrl-C stops, and starting again goes on"
+            console.print(f"[bold green]dtms is protecting at {server}[/], trading at {main} ({told})")
+            if minutes is not None:
+                asyncio.get_running_loop().call_later(minutes * 60, stopping.set)
+            async with _client(server) as first, _client(main) as second:
+                traders = (
+                    trade(first, _positions(link), console, stopping),
+                    SecondTrader(second, console).run(stopping),
+                )
+                async with asyncio.TaskGroup() as tasks:
+                    for trader in traders:
+                        tasks.create_task(trader)
+                    tasks.create_task(household.keep(stopping))
+    except* Ended as ended:
+        raise ended.exceptions[0] from None
     finally:
         link.close()
-        codes = [await asyncio.to_thread(stop, child) for child in reversed(children)]
+        code = await household.stop()
     console.print("stopped; everything is kept for the next start")
-    return max(codes, default=0)
+    return code
 
 
-async def _for_minutes(work: Awaitable[None], minutes: float | None, stopping: asyncio.Event) -> None:
-    if minutes is not None:
-        asyncio.get_running_loop().call_later(minutes * 60, stopping.set)
-    await work
+def _given(config: Config, terminal: Path, folder: Path) -> Given:
+    """Return the options of each program: the simulated terminal, a fast market, acting by itself."""
+    values: Mapping[str, object] = {
+        "data_dir": folder,
+        "terminal.port": config.terminal.port,
+        "terminal.module": "sim",
+        "terminal.sim_config": terminal,
+        "store.url": f"sqlite:///{(folder / 'dtms_trades.db').as_posix()}",
+        "log.format": "json",
+        "cadence.tick_poll_ms": DEMO_POLL_MS,
+        "api.port": config.api.port,
+        "main.port": config.main.port,
+        "client.api_url": f"http://{config.api.host}:{config.api.port}",
+        "mode": "auto",
+    }
+    return Given(common=[part for key, value in values.items() for part in ("--set", f"{key}={value}")])
+
+
+def _client(url: str) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=url, trust_env=False, timeout=10.0)
 
 
 def _positions(link: RemoteLink) -> ListPositions:

@@ -1,7 +1,7 @@
 """The demo: a trader's program beside dtms, on the simulated terminal.
 
-It starts the gateway and the DTMS server, registers what the sample trader opens over HTTP, as any bot would, and tells
-what happens until it is stopped. Everything it shows was asked of the API.
+It registers what the sample trader opens over HTTP, as any bot would, and tells what happens until it is stopped.
+Everything it shows was asked of the API, or is in the programs' logs.
 """
 
 import asyncio
@@ -14,9 +14,6 @@ import httpx
 from rich.console import Console
 from rich.markup import escape
 
-from dtms.ops.processes import Child
-
-READY_S = 60.0
 LOOK_S = 0.25
 
 ListPositions = Callable[[], Awaitable[Sequence[Mapping[str, Any]]]]
@@ -29,10 +26,6 @@ STYLES = {
     "RECOVERING": "cyan",
     "HEALTHY": "green",
 }
-
-
-class DemoFailed(Exception):
-    """The demo cannot go on; the message says why in one line."""
 
 
 class Teller:
@@ -69,53 +62,15 @@ def _style(event: str, told: str) -> str:
     return {"action": "blue", "closed": "bold", "refusal": "magenta"}.get(event, "dim")
 
 
-async def wait_until_ready(
-    client: httpx.AsyncClient, children: Sequence[Child], console: Console, stopping: asyncio.Event
-) -> None:
-    """Wait for the server's readiness, telling each step.
-
-    Raises:
-        DemoFailed: when a child ended, or nothing was ready in time.
-    """
-    before = ""
-    for _ in range(int(READY_S / LOOK_S)):
-        refuse_ended(children)
-        if stopping.is_set():
-            return
-        try:
-            answer = await client.get("/dtms/health")
-        except httpx.TransportError:
-            reason = "the server is starting"
-        else:
-            if answer.status_code == httpx.codes.OK:
-                return
-            reason = "; ".join(answer.json().get("reasons", ())) or answer.json().get("message", "")
-        if reason != before:
-            console.print(f"[dim]waiting: {reason}[/]")
-            before = reason
-        await asyncio.sleep(LOOK_S)
-    raise DemoFailed(f"the server was not ready within {READY_S:.0f} s: {before}")
-
-
-def refuse_ended(children: Sequence[Child]) -> None:
-    """Raise ``DemoFailed`` with a child's last lines when one ended."""
-    for child in children:
-        if child.has_ended:
-            tail = "\n  ".join(child.tail)
-            raise DemoFailed(f"{child.name} ended with code {child.process.returncode}:\n  {tail}")
-
-
 async def trade(
     client: httpx.AsyncClient,
     positions: ListPositions,
-    children: Sequence[Child],
     console: Console,
     stopping: asyncio.Event,
 ) -> None:
     """Register what the sample trader opens, until ``stopping`` is set."""
     known: set[int] = set()
     while not stopping.is_set():
-        refuse_ended(children)
         try:
             await _register(client, positions, known, console)
         except httpx.TransportError as error:
