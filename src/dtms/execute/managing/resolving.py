@@ -53,6 +53,8 @@ class Resolving:
         self._floor = floor
         self._openings = openings
         self._inquiries: dict[int, Inquiry] = {}
+        self._orphans: set[int] = set()
+        """Numbers of requests that were being sent when the program, or one before it, was cut off."""
 
     async def resolve(self, *, all_of_them: bool = False) -> int:
         """Look for every open request that nobody has in hand; answers how many are still open.
@@ -61,9 +63,11 @@ class Resolving:
             all_of_them: at a start and after an outage: those that were being sent are nobody's any more.
         """
         found = [i for i in await self._bench.store.intents(open_only=True) if i.asker is not Asker.DTMS]
-        ours = [i for i in found if all_of_them or i.state not in IN_FLIGHT]
-        for intent in ours:
-            await self._one(intent)
+        numbers = {i.number for i in found}
+        self._orphans = numbers if all_of_them else self._orphans & numbers
+        for intent in found:
+            if intent.state not in IN_FLIGHT or intent.number in self._orphans:
+                await self._one(intent)
         return len(found)
 
     async def _one(self, intent: Intent) -> None:
