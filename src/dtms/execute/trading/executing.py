@@ -14,21 +14,35 @@ from dtms.domain.owners import Asker, Ownership
 from dtms.domain.position import Position
 from dtms.domain.prices import ZERO
 from dtms.domain.snapshot import Snapshot
-from dtms.domain.trade import Owner
+from dtms.domain.trade import Mode, Owner
 from dtms.execute.carrying import Done, Task
+from dtms.execute.service import Receipt
 from dtms.execute.shown import is_visible
 from dtms.execute.trading import endings
 from dtms.execute.trading.carried import carried
 from dtms.execute.trading.desk import TradingDesk
 from dtms.execute.trading.opening import Opening, Ticketed, filled
 from dtms.execute.trading.requests import Executed, Execution, Protection
-from dtms.execute.trading.service import Begin, Code, TradingRefused, nothing_begins
+from dtms.execute.trading.service import Begin, Code, Conclude, TradingRefused, nothing_begins, nothing_follows
 from dtms.ports.store import Kept, Unit
 
 TRIES = 3
 """How often an order is decided anew on the next quote while the price alone stands in its way."""
 RAILS = frozenset({"margin", "spread_spike", "unsound_quote"})
 """What stops an order that made sense: recorded with its figures."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What binds an execution beside its request, and what is committed with it."""
+
+    guarded: bool = False
+    """All rails are asked, as for a plan."""
+    begin: Begin = nothing_begins
+    conclude: Conclude = nothing_follows
+    mode: Mode | None = None
+    """The configured one, where a mode binds who asks."""
+    receipt: Receipt[Executed] | None = None
 
 
 @dataclass(slots=True)
@@ -48,7 +62,7 @@ class _Sending:
 
     desk: TradingDesk
     at: Ticketed
-    begin: Unit
+    terms: Terms
     opened: Opened = field(default_factory=Opened)
 
     def task(self) -> Task:
@@ -62,12 +76,24 @@ class _Sending:
             instrument=self.at.instrument,
             is_shown=self._is_shown,
             conclude=self._conclude,
-            begin=self.begin,
+            begin=self._begin(),
+            mode=self.terms.mode,
             number=self.at.number,
             plan=request.plan,
             strategy_type=request.strategy_type,
             correlation_id=request.correlation_id,
         )
+
+    def _begin(self) -> Unit:
+        """Say what is committed with the intent: from then on nobody may take it for not sent."""
+        begun = self.terms.begin(self.at.number)
+        kept = self._kept(Outcome(ending=Ending.UNKNOWN, reason="it was sent; what it came to is not known"))
+        return replace(begun, keep=(*begun.keep, *kept))
+
+    def _kept(self, outcome: Outcome) -> tuple[Kept, ...]:
+        receipt = self.terms.receipt
+        kept = None if receipt is None else receipt(_answer(self.at, outcome, self.opened))
+        return () if kept is None else (kept,)
 
     def _is_shown(self, intent: Intent, look: Snapshot) -> bool:
         joins = self.at.joins
@@ -85,7 +111,21 @@ class _Sending:
             opened.letters = tuple(self._letter(p) for p in opened.positions if not done.intent.strategy_type)
         ticket = opened.positions[0].ticket if opened.positions else None
         opened.facts = (self.desk.action(done.intent, replace(done.outcome, position=ticket), ticket, self._figures()),)
-        return Unit(facts=opened.facts, ownership=opened.ownership, keep=opened.letters)
+        return self._concluded(Unit(facts=opened.facts, ownership=opened.ownership, keep=opened.letters), done)
+
+    def _concluded(self, unit: Unit, done: Done) -> Unit:
+        """Add what the caller commits with the outcome; of what was not done no answer is kept."""
+        also = self.terms.conclude(done.intent, done.outcome, self.opened.positions)
+        kept = self._kept(done.outcome)
+        is_answer = done.outcome.ending in (Ending.DONE, Ending.UNKNOWN)
+        return replace(
+            unit,
+            facts=(*unit.facts, *also.facts),
+            ownership=(*unit.ownership, *also.ownership),
+            plans=also.plans,
+            keep=(*unit.keep, *also.keep, *(kept if is_answer else ())),
+            forget=() if is_answer else tuple((one.kind, one.key) for one in kept),
+        )
 
     def _positions(self, done: Done) -> tuple[Position, ...]:
         """Return what the order opened, the largest first."""
@@ -129,7 +169,7 @@ class Executing:
         self._desk = desk
         self._opening = Opening(desk)
 
-    async def execute(self, request: Execution, *, guarded: bool, begin: Begin = nothing_begins) -> Executed:
+    async def execute(self, request: Execution, terms: Terms) -> Executed:
         """Carry a request out once.
 
         Raises:
@@ -137,8 +177,8 @@ class Executing:
             BrokerUnavailable: when the broker does not answer, and nothing was sent.
         """
         for _ in range(TRIES):
-            at = await self._planned(request, guarded=guarded)
-            sending = _Sending(self._desk, at, begin(at.number))
+            at = await self._planned(request, guarded=terms.guarded)
+            sending = _Sending(self._desk, at, terms)
             outcome = await carried(self._desk.carrier, sending.task())
             if outcome.ending in (Ending.DONE, Ending.UNKNOWN):
                 self._hand_over(sending.opened)

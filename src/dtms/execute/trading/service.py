@@ -6,10 +6,12 @@ from enum import StrEnum
 from typing import Protocol
 
 from dtms.domain.account import Account
+from dtms.domain.actions import Intent, Outcome
 from dtms.domain.facts import Json
 from dtms.domain.market import Bars, Instrument, Side, Tick, Timeframe
 from dtms.domain.position import Order, Position
-from dtms.domain.trade import Owner, State
+from dtms.domain.trade import Mode, Owner, State
+from dtms.execute.service import Receipt
 from dtms.execute.trading.requests import Cancelled, Closed, Closing, Executed, Execution, Modification, Modified
 from dtms.ports.store import Unit
 
@@ -148,11 +150,33 @@ def nothing_begins(_: int) -> Unit:
     return Unit()
 
 
+Conclude = Callable[[Intent, Outcome, tuple[Position, ...]], Unit]
+"""Given how an intent ended and what it opened, return what is committed with its outcome."""
+
+
+def nothing_follows(_: Intent, __: Outcome, ___: tuple[Position, ...]) -> Unit:
+    """Commit nothing but the outcome."""
+    return Unit()
+
+
 class Executes(Protocol):
     """What plans ask for; both methods raise as those of ``Trading`` do."""
 
-    async def execute(self, request: Execution, *, guarded: bool = False, begin: Begin = nothing_begins) -> Executed:
-        """Open a position or place an order, once; ``guarded`` asks all rails, as for a plan."""
+    async def execute(
+        self,
+        request: Execution,
+        *,
+        guarded: bool = False,
+        begin: Begin = nothing_begins,
+        conclude: Conclude = nothing_follows,
+        mode: Mode | None = None,
+    ) -> Executed:
+        """Open a position or place an order, once.
+
+        Args:
+            guarded: whether all rails are asked, as for a plan.
+            mode: what the configuration says, where the mode binds the caller.
+        """
         ...
 
     async def cancel(self, number: int, *, by_person: bool = False, correlation_id: str | None = None) -> Cancelled:
@@ -167,8 +191,14 @@ class Trading(Protocol):
     sent, and ``StoreFailed``; the changing ones also ``PermissionGone`` when this program may act no more.
     """
 
-    async def execute(self, request: Execution, *, guarded: bool = False, begin: Begin = nothing_begins) -> Executed:
-        """Open a position or place an order, once; ``guarded`` asks all rails, as for a plan."""
+    async def execute(
+        self, request: Execution, *, guarded: bool = False, receipt: Receipt[Executed] | None = None
+    ) -> Executed:
+        """Open a position or place an order, once; ``guarded`` asks all rails, as for a plan.
+
+        ``receipt`` is asked before it is sent, with what is to be told should nobody ever know more, and again with
+        what it came to; what it returns is committed with the intent and with the outcome.
+        """
         ...
 
     async def modify(self, request: Modification) -> Modified:

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 
 from dtms.domain.account import Account
 from dtms.domain.market import Bars, Timeframe
+from dtms.domain.trade import Mode
+from dtms.execute.service import Receipt
 from dtms.execute.trading.cancelling import Cancelling
 from dtms.execute.trading.changing import Changing
 from dtms.execute.trading.closing import Ender
 from dtms.execute.trading.desk import TradingDesk
-from dtms.execute.trading.executing import Executing
+from dtms.execute.trading.executing import Executing, Terms
 from dtms.execute.trading.leasing import Leasing
 from dtms.execute.trading.looking import Looking
 from dtms.execute.trading.modifying import Modifying
@@ -18,6 +20,7 @@ from dtms.execute.trading.requests import Cancelled, Closed, Closing, Executed, 
 from dtms.execute.trading.service import (
     Begin,
     Changed,
+    Conclude,
     Entry,
     Leased,
     OrderSeen,
@@ -25,6 +28,7 @@ from dtms.execute.trading.service import (
     PositionSeen,
     Price,
     nothing_begins,
+    nothing_follows,
 )
 
 
@@ -43,8 +47,18 @@ class MainTrading:
         self._leasing = Leasing(desk)
         self._looking = Looking(desk)
 
-    async def execute(self, request: Execution, *, guarded: bool = False, begin: Begin = nothing_begins) -> Executed:
-        return await self._executing.execute(request, guarded=guarded, begin=begin)
+    async def execute(
+        self,
+        request: Execution,
+        *,
+        guarded: bool = False,
+        begin: Begin = nothing_begins,
+        conclude: Conclude = nothing_follows,
+        mode: Mode | None = None,
+        receipt: Receipt[Executed] | None = None,
+    ) -> Executed:
+        terms = Terms(guarded=guarded, begin=begin, conclude=conclude, mode=mode, receipt=receipt)
+        return await self._executing.execute(request, terms)
 
     async def cancel(self, number: int, *, by_person: bool = False, correlation_id: str | None = None) -> Cancelled:
         return await self._cancelling.cancel(number, by_person=by_person, correlation_id=correlation_id)
