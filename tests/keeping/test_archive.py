@@ -11,6 +11,7 @@ from tests.store.builders import ManualClock, fact, intent, trade
 from tests.store.managers import managed, ownership, plan
 
 from dtms.adapters.store_sql.guarded import GuardedStore
+from dtms.adapters.store_sql.leases import this_holder
 from dtms.adapters.store_sql.verify import verify_file
 from dtms.domain.actions import IntentState
 from dtms.domain.facts import Fact
@@ -142,6 +143,9 @@ def test_leases_that_nobody_holds_are_removed_and_tokens_go_on_rising(path: Path
             lease = (await store.grant("5", "here:1:1", 15.0, ticket=5)).lease
             await store.release(lease)
         held = (await store.grant("6", "another:1:1", 15.0, ticket=6)).lease
+        await store.grant("8", this_holder(), -1.0, ticket=8)  # ran out, and its process may go on after a sleep
+        dead = f"{this_holder().rpartition(':')[0]}:another start"
+        await store.grant("9", dead, 15.0, ticket=9)
         engine = await store.acquire("engine", "another:1:1", 15.0)
         await store.archive(clock.now_ms, limit=10)
         assert await store.renew(held, 15.0) is not None
@@ -158,5 +162,6 @@ def test_leases_that_nobody_holds_are_removed_and_tokens_go_on_rising(path: Path
             ("5",),
             ("6",),
             ("7",),
+            ("8",),
             ("engine",),
         ]

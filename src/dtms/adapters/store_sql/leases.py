@@ -133,8 +133,8 @@ class LeaseDesk:
             LeaseHeld: naming key, holder and token, when somebody has or could.
         """
         for key in free.keys:
-            stored = _stored(tx, key)
-            if stored.holder in ("", free.holder):
+            row = tx.row(tx.say.lease, {"key": key})
+            if row is None or (stored := _of(row)).holder in ("", free.holder):
                 continue
             is_live = self._is_live(stored)
             if is_live or self.world.process_alive(stored.holder):
@@ -165,11 +165,11 @@ class LeaseDesk:
         return Answer(None, (_event(LeaseEventKind.RELEASED, lease.key, stored),))
 
     def prune(self, tx: Transaction, limit: int) -> int:
-        """Remove up to ``limit`` leases of tickets and openings that nobody holds; return how many.
+        """Remove leases of tickets and openings that are over, of ``limit`` that are looked at; return how many.
 
         The tokens of all keys without a row begin above theirs.
         """
-        idle = [row for row in tx.rows(tx.say.some_leases, {"limit": limit}) if not self._is_held(row)]
+        idle = [row for row in tx.rows(tx.say.some_leases, {"limit": limit}) if self._is_over(row)]
         if idle:
             highest = max(row["token"] for row in idle)
             (base,) = tx.answer(tx.say.counter, {"name": TOKENS})
@@ -178,10 +178,10 @@ class LeaseDesk:
             tx.run_all(tx.say.drop_lease, idle)
         return len(idle)
 
-    def _is_held(self, row: dict[str, Any]) -> bool:
-        checked("leases", row)
-        stored = _Stored(row["holder"], row["token"], row["boot"], row["expires_s"])
-        return stored.holder != "" and self._is_live(stored)
+    def _is_over(self, row: dict[str, Any]) -> bool:
+        """Answer whether nobody can act under a lease any more: a process that slept through its expiry still may."""
+        stored = _of(row)
+        return stored.holder == "" or not self.world.process_alive(stored.holder)
 
     def _put(self, tx: Transaction, key: str, new: _Stored) -> _Stored:
         row = {"key": key, "holder": new.holder, "token": new.token, "boot": new.boot, "expires_s": new.expires_s}
@@ -207,8 +207,10 @@ class LeaseDesk:
 
 def _stored(tx: Transaction, key: str) -> _Stored:
     row = tx.row(tx.say.lease, {"key": key})
-    if row is None:
-        return _never_held(tx)
+    return _never_held(tx) if row is None else _of(row)
+
+
+def _of(row: dict[str, Any]) -> _Stored:
     checked("leases", row)
     return _Stored(row["holder"], row["token"], row["boot"], row["expires_s"])
 
