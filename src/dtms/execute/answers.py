@@ -71,8 +71,10 @@ def _in_order(outcome: Outcome, action: Action) -> Outcome:
 def _levels(outcome: Outcome, action: Action) -> Outcome:
     """A stop is set further away once; a family's entry, which has its stop with it, is planned anew.
 
-    Levels that somebody asked for are that one's to change.
+    A close has no levels, and is decided anew as its class says; levels that somebody asked for are his to change.
     """
+    if isinstance(action, ClosePosition):
+        return outcome
     is_ours = isinstance(action, MoveStop | OpenPosition) and not action.kind.opens_trade
     return replace(outcome, again=1 if is_ours else 0)
 

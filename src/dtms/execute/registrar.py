@@ -4,6 +4,7 @@ A registration answered is a trade durably stored, or one that durably waits for
 nothing.
 """
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -90,13 +91,18 @@ class Registrar:
         asked = [ticket for ticket in tickets if ticket not in watched]
         if not asked:
             return Look(watched=watched, positions={}, stored={}, entries={})
-        positions = await self._desk.broker.positions(asked)
+        positions, entries = await asyncio.gather(self._desk.broker.positions(asked), self._entries(set(asked)))
         # A position whose ticket changed kept its identifier, which most often is the ticket that it began with.
         names = {*asked, *(p.identifier for p in positions.values())}
         old = sorted((names & self._book.stored) - watches.keys())
         rows = (await self._desk.store.trades(states=EVERY_STATE, tickets=old, limit=len(old))).trades if old else ()
-        entries = {entry.ticket: entry for entry in await self._desk.store.ownerships(sorted(names))}
+        if others := names - set(asked):
+            entries |= await self._entries(others)
         return Look(watched=watched, positions=positions, stored={t.ticket: t for t in rows}, entries=entries)
+
+    async def _entries(self, tickets: Collection[int]) -> dict[int, Ownership]:
+        """Read the registry's entries of these tickets."""
+        return {entry.ticket: entry for entry in await self._desk.store.ownerships(sorted(tickets))}
 
     async def _result(self, request: Registration, look: Look, draft: Draft) -> Result:
         if request.mode is Mode.ADVISE:
@@ -237,7 +243,7 @@ class Registrar:
         await self.pendings.load()
         new: dict[int, New] = {}
         names = {name for position in positions for name in (position.ticket, position.identifier)}
-        entries = {entry.ticket: entry for entry in await self._desk.store.ownerships(sorted(names))}
+        entries = await self._entries(names)
         for position in positions:
             entry = entries.get(position.ticket) or entries.get(position.identifier)
             if is_anothers(entry):
