@@ -13,7 +13,7 @@ from dtms.domain.facts import Fact, FactKind
 from dtms.domain.market import Side
 from dtms.domain.position import Position
 from dtms.domain.trade import Mode
-from dtms.execute.trading.requests import Executed, Execution
+from dtms.execute.trading.requests import Closed, Closing, Executed, Execution, Modification, Modified
 from dtms.execute.trading.service import Code
 from dtms.ports.store import Controls, Kept, KeptKind, Unit
 
@@ -73,6 +73,31 @@ def test_of_what_the_broker_refused_no_answer_is_kept(tmp_path: Path) -> None:
         await refusal(house.trading.execute(BUY, receipt=answering([])))
         assert len(house.terminal.sent) == 1
         assert await kept(house) == []
+
+    in_house(tmp_path, scene)
+
+
+def test_the_answer_to_a_change_is_kept_with_its_intent_and_its_outcome_too(tmp_path: Path) -> None:
+    async def scene(house: House) -> None:
+        bid = house.tick().bid
+        ticket = house.open(stop=round(bid - 100, 2))
+        seen: list[Closed | Modified] = []
+
+        def receipt(done: Closed | Modified) -> Kept:
+            seen.append(done)
+            body = {"intent": done.intent, "unknown": done.unknown}
+            return Kept(kind=KeptKind.ANSWER, key=KEY, body=body, at_ms=1)
+
+        moved = await house.trading.modify(Modification(ticket=ticket, stop=bid - 50), receipt=receipt)
+        assert await kept(house) == [{"intent": moved.intent, "unknown": False}]
+        house.terminal.spoil = Spoiling("Q", executes=True)
+        part = Closing(ticket=ticket, volume=Decimal("0.1"))
+        lost = await house.trading.close(part, receipt=receipt)
+        assert await kept(house) == [{"intent": lost.intent, "unknown": True}]
+        house.terminal.spoil = Spoiling("Q", retcode=10006, times=9)
+        await refusal(house.trading.close(part, receipt=receipt))
+        assert await kept(house) == []
+        assert [one.unknown for one in seen] == [True, False, True, True, True, True]
 
     in_house(tmp_path, scene)
 

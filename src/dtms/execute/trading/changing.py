@@ -3,6 +3,7 @@
 Nobody but a person changes a family position; and under the halt nothing but a person's reducing act passes.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from dtms.decide.recovery import is_fully_told
@@ -18,7 +19,10 @@ from dtms.execute.trading.asking import Asking, asking
 from dtms.execute.trading.carried import carried
 from dtms.execute.trading.desk import TradingDesk
 from dtms.execute.trading.whose import Known, known
-from dtms.ports.store import Unit
+from dtms.ports.store import Kept, Unit
+
+NOT_KNOWN = Outcome(ending=Ending.UNKNOWN, reason="it was sent; what it came to is not known")
+"""What is told of a request from the moment at which its intent is kept, until more is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +37,10 @@ class Change:
     reduces: bool
     correlation_id: str | None
     figures: dict[str, Json]
+    number: int
+    """The intent's, reserved before it is sent, so that an answer can name it."""
+    kept: Callable[[Outcome, Intent | None], Kept | None]
+    """What is kept of the answer to an outcome."""
     ended: list[Intent] = field(default_factory=list)
     """The intents as their outcomes were committed."""
     told: list[Fact] = field(default_factory=list)
@@ -96,6 +104,8 @@ class Changing:
             is_told=is_told,
             ready=ready,
             conclude=lambda done: self._conclude(change, done),
+            begin=Unit(keep=_given(change.kept(NOT_KNOWN, None))),
+            number=change.number,
             under=change.by.under,
             despite_halt=despite_halt,
             correlation_id=change.correlation_id,
@@ -123,6 +133,17 @@ class Changing:
         return is_fully_told(await self.desk.broker.deals(position=change.at.position.identifier))
 
     def _conclude(self, change: Change, done: Done) -> Unit:
+        """Say what is committed with the outcome; of what was not done no answer is kept."""
         change.ended.append(done.intent)
         change.told.append(self.desk.action(done.intent, done.outcome, change.at.ticket, change.figures))
-        return Unit(facts=(change.told[-1],))
+        kept = _given(change.kept(done.outcome, done.intent))
+        is_answer = done.outcome.ending in (Ending.DONE, Ending.UNKNOWN)
+        return Unit(
+            facts=(change.told[-1],),
+            keep=kept if is_answer else (),
+            forget=() if is_answer else tuple((one.kind, one.key) for one in kept),
+        )
+
+
+def _given(kept: Kept | None) -> tuple[Kept, ...]:
+    return () if kept is None else (kept,)

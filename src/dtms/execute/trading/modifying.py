@@ -3,11 +3,14 @@
 A level that a request does not name goes along bit-identical. Nobody but a person loosens a stop.
 """
 
-from dtms.domain.actions import ActionKind, Ending, Intent, Outcome, SetLevels
+from dataclasses import dataclass
+
+from dtms.domain.actions import ActionKind, Ending, Outcome, SetLevels
 from dtms.domain.facts import Json
 from dtms.domain.market import Instrument, Tick
 from dtms.domain.position import Position
 from dtms.domain.prices import same_price
+from dtms.execute.service import Receipt
 from dtms.execute.trading.asking import Asking
 from dtms.execute.trading.changing import Change, Changing
 from dtms.execute.trading.judging import (
@@ -23,13 +26,23 @@ from dtms.execute.trading.service import Code, TradingRefused
 from dtms.execute.trading.whose import Known
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Aim:
+    """The levels as they are to be, on whose authority, and under which number; None where nothing is sent."""
+
+    at: Known
+    by: Asking
+    new: Levels
+    number: int | None = None
+
+
 class Modifying:
     """Sets levels."""
 
     def __init__(self, changing: Changing) -> None:
         self._changing = changing
 
-    async def modify(self, request: Modification) -> Modified:
+    async def modify(self, request: Modification, receipt: Receipt[Modified] | None = None) -> Modified:
         """Set what is named of a position's levels.
 
         Raises:
@@ -42,12 +55,13 @@ class Modifying:
         position, instrument = at.position, await self._changing.desk.instrument(at.position.symbol)
         new = _wanted(request, position, instrument)
         if _stands(new, position, instrument):
-            return _modified(at, by, new, None, None)
+            return _modified(_Aim(at=at, by=by, new=new), None)
         tick = await self._changing.desk.tick(position.symbol)
         _require_change(by, new, position, tick, instrument)
-        change = _level_change(request, at, by, new, tick, instrument)
-        outcome = await self._changing.carry(change)
-        return _modified(at, by, new, outcome, change.intent)
+        number = await self._changing.desk.carrier.next_number()
+        aim = _Aim(at=at, by=by, new=new, number=number)
+        change = _level_change(request, aim, tick, instrument, receipt)
+        return _modified(aim, await self._changing.carry(change))
 
 
 def _wanted(request: Modification, position: Position, instrument: Instrument) -> Levels:
@@ -89,9 +103,9 @@ def _require_change(by: Asking, new: Levels, position: Position, tick: Tick, ins
 
 
 def _level_change(
-    request: Modification, at: Known, by: Asking, new: Levels, tick: Tick, instrument: Instrument
+    request: Modification, aim: _Aim, tick: Tick, instrument: Instrument, receipt: Receipt[Modified] | None
 ) -> Change:
-    position = at.position
+    position, new = aim.at.position, aim.new
     action = SetLevels(
         kind=ActionKind.SET_LEVELS,
         position=position.ticket,
@@ -106,20 +120,22 @@ def _level_change(
         new.stop, position.stop, position.side, instrument
     )
     return Change(
-        at=at,
-        by=by,
+        at=aim.at,
+        by=aim.by,
         action=action,
         tick=tick,
         instrument=instrument,
         reduces=tightens and new.target == position.target,
         correlation_id=request.correlation_id,
         figures={"override": request.override},
+        number=aim.number or 0,
+        kept=lambda outcome, _: receipt(_modified(aim, outcome)) if receipt is not None else None,
     )
 
 
-def _modified(at: Known, by: Asking, new: Levels, outcome: Outcome | None, intent: Intent | None) -> Modified:
-    position, is_known = at.position, outcome is None or outcome.ending is Ending.DONE
-    stands = new if is_known else Levels(stop=position.stop, target=position.target)
+def _modified(aim: _Aim, outcome: Outcome | None) -> Modified:
+    position, is_known = aim.at.position, outcome is None or outcome.ending is Ending.DONE
+    stands = aim.new if is_known else Levels(stop=position.stop, target=position.target)
     return Modified(
         ok=is_known,
         unknown=not is_known,
@@ -131,8 +147,8 @@ def _modified(at: Known, by: Asking, new: Levels, outcome: Outcome | None, inten
         old_target=position.target,
         stop=stands.stop,
         target=stands.target,
-        asked_as=by.asker.value,
-        intent=intent.number if intent is not None else None,
+        asked_as=aim.by.asker.value,
+        intent=aim.number,
         retcode=outcome.retcode if outcome is not None else None,
         comment="the levels stand so already" if outcome is None else outcome.reason,
     )

@@ -201,12 +201,12 @@ class Trading(Protocol):
         """
         ...
 
-    async def modify(self, request: Modification) -> Modified:
-        """Set levels of a position."""
+    async def modify(self, request: Modification, *, receipt: Receipt[Modified] | None = None) -> Modified:
+        """Set levels of a position; ``receipt`` as for an execution."""
         ...
 
-    async def close(self, request: Closing) -> Closed:
-        """Close a position, or lots of it."""
+    async def close(self, request: Closing, *, receipt: Receipt[Closed] | None = None) -> Closed:
+        """Close a position, or lots of it; ``receipt`` as for an execution."""
         ...
 
     async def entry(self, ticket: int, *, fresh: bool = False) -> Entry:

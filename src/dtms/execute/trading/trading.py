@@ -63,11 +63,11 @@ class MainTrading:
     async def cancel(self, number: int, *, by_person: bool = False, correlation_id: str | None = None) -> Cancelled:
         return await self._cancelling.cancel(number, by_person=by_person, correlation_id=correlation_id)
 
-    async def modify(self, request: Modification) -> Modified:
-        return await self._modifying.modify(request)
+    async def modify(self, request: Modification, *, receipt: Receipt[Modified] | None = None) -> Modified:
+        return await self._modifying.modify(request, receipt)
 
-    async def close(self, request: Closing) -> Closed:
-        return await self._ender.close(request)
+    async def close(self, request: Closing, *, receipt: Receipt[Closed] | None = None) -> Closed:
+        return await self._ender.close(request, receipt)
 
     async def entry(self, ticket: int, *, fresh: bool = False) -> Entry:
         return await self._registry.entry(ticket, fresh=fresh)
