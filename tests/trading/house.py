@@ -1,28 +1,26 @@
 """The main API's trading on the simulated terminal and a real store file, in virtual time; one process, or several."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from decimal import Decimal
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 from tests.execute.unsteady import Unsteady
 from tests.replay.windows import BTC, EUR, LONG, Window, config_of
+from tests.trading.doubles import Away, Noting, Slow
 
 from dtms.adapters.clocks import LoopClock
 from dtms.adapters.links import LocalLink
 from dtms.adapters.mt5 import Mt5Broker
 from dtms.adapters.store_sql.store import SqlStore
 from dtms.adapters.virtual_loop import run_virtual
-from dtms.domain.actions import Intent
 from dtms.domain.calendar import Release
-from dtms.domain.errors import PeerAway
 from dtms.domain.facts import Fact, FactKind
 from dtms.domain.owners import Ownership
 from dtms.domain.position import Position
-from dtms.domain.trade import Machine, Member, Owner, Role, State, Trade
+from dtms.domain.trade import Machine, Owner, State, Trade
 from dtms.execute.authority import MAIN, EngineLease, Fenced
 from dtms.execute.carrying import Carrier
 from dtms.execute.handing.outbox import Outbox
@@ -30,7 +28,7 @@ from dtms.execute.journal import Journal
 from dtms.execute.leases import Leases
 from dtms.execute.trading.desk import TradingDesk
 from dtms.execute.trading.rails import Rails
-from dtms.execute.trading.service import Code, TradingRefused
+from dtms.execute.trading.service import TradingRefused
 from dtms.execute.trading.trading import MainTrading
 from dtms.ports.sources import OnlyReleases
 from dtms.ports.store import Controls, KeptKind, Store, Unit
@@ -45,44 +43,6 @@ MARKET = Window(recording=BTC, at="2017-11-10T09:40:04.657Z", side=LONG, stop=64
 FX = Window(recording=EUR, at="2017-09-08T12:05Z", side=LONG, stop=1.19025, hours=3.8, rules=())
 """A Friday, and a market that closes in the evening."""
 BTCUSD, EURUSD = MARKET.symbol, FX.symbol
-
-
-class Away:
-    """A DTMS server that does not answer."""
-
-    async def ask(self, method: str, path: str, **_: Any) -> Any:
-        raise PeerAway("nobody listens")
-
-    async def states(self, tickets: Sequence[int]) -> Any:
-        raise PeerAway("nobody listens")
-
-    async def close(self) -> None:
-        """Close nothing."""
-
-
-class Slow:
-    """A link over which every call takes a moment, so that what is asked at once meets."""
-
-    def __init__(self, link: LocalLink) -> None:
-        self._link = link
-
-    async def call(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        await asyncio.sleep(0.002)
-        return await self._link.call(request)
-
-
-@dataclass(slots=True)
-class Noting:
-    """Remembers what it was to take up."""
-
-    taken: list[tuple[Intent, tuple[Position, ...]]] = field(default_factory=list)
-    changed: list[Ownership] = field(default_factory=list)
-
-    def opened(self, intent: Intent, positions: Sequence[Position]) -> None:
-        self.taken.append((intent, tuple(positions)))
-
-    def changed_hands(self, ownership: Ownership) -> None:
-        self.changed.append(ownership)
 
 
 @dataclass(slots=True, eq=False)
@@ -306,28 +266,3 @@ async def refusal(asked: Awaitable[Any]) -> TradingRefused:
     with pytest.raises(TradingRefused) as caught:
         await asked
     return caught.value
-
-
-def is_refused(error: TradingRefused, code: Code, rule: str) -> bool:
-    return (error.code, error.details.get("rule")) == (code, rule)
-
-
-def lots(text: str) -> Decimal:
-    return Decimal(text)
-
-
-def hedge_of(trade: Trade, ticket: int, identifier: int, number: int) -> Trade:
-    """Return a trade with a hedge."""
-    hedge = Member(
-        ticket=ticket,
-        identifier=identifier,
-        role=Role.HEDGE,
-        side=trade.side.opposite,
-        volume=Decimal("0.2"),
-        entry=trade.entry,
-        stop=None,
-        target=None,
-        intent=number,
-        opened_ms=trade.opened_ms,
-    )
-    return replace(trade, members=(hedge,))

@@ -1,22 +1,21 @@
 """Levels and closes as a person or a program asks for them: who may, what is refused, what stays as it is."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.execute.unsteady import Send, Spoiling
+from tests.trading.families import hedged
 from tests.trading.house import House, in_house, refusal
 
-from dtms.domain.actions import ActionKind, Intent, IntentState, OpenPosition
+from dtms.domain.actions import IntentState
 from dtms.domain.facts import FactKind
 from dtms.domain.owners import Asker
-from dtms.domain.trade import Member, Owner, Role, State
+from dtms.domain.trade import Owner, State
 from dtms.execute.trading.requests import Closing, Modification
 from dtms.execute.trading.service import Code
-from dtms.ports.store import Unit
 
 
 def test_a_level_that_is_not_named_stays_bit_identical_and_the_answer_has_both(tmp_path: Path) -> None:
@@ -196,36 +195,6 @@ def test_a_close_takes_the_whole_or_a_volume_on_the_grid(tmp_path: Path) -> None
         assert told[0].details["why"] == "half way"
 
     in_house(tmp_path, scene)
-
-
-async def hedged(house: House, *, numbered: bool) -> tuple[int, int]:
-    """Let DTMS have a trade with a hedge, known by its number, or by the trade's members alone."""
-    own = house.open()
-    trade = await house.watch(own, State.HEDGED)
-    (number,) = await house.store.next_intent_numbers(1)
-    magic = house.broker.magic_of(number) if numbered else 0
-    ticket = house.open("SELL", 0.2, magic=magic)
-    hedge = await house.position(ticket)
-    action = OpenPosition(
-        kind=ActionKind.OPEN_HEDGE, symbol=hedge.symbol, side=hedge.side, volume=hedge.volume, stop=None, target=None
-    )
-    intent = Intent(
-        number=number, ticket=own, action=action, serves=None, state=IntentState.CONFIRMED, token=1, created_ms=1
-    )
-    member = Member(
-        ticket=ticket,
-        identifier=hedge.identifier,
-        role=Role.HEDGE,
-        side=hedge.side,
-        volume=hedge.volume,
-        entry=hedge.entry,
-        stop=None,
-        target=None,
-        intent=number,
-        opened_ms=hedge.opened_ms,
-    )
-    await house.store.commit(Unit(trades=(replace(trade, members=(member,)),), intents=(intent,)))
-    return own, ticket
 
 
 @pytest.mark.parametrize("numbered", [True, False])

@@ -5,8 +5,8 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from tests.trading.families import hedged
 from tests.trading.house import BTCUSD, House, in_house, refusal
-from tests.trading.test_changing import hedged
 
 from dtms.domain.actions import IntentState, OrderWay
 from dtms.domain.market import Side, Timeframe

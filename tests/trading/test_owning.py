@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.trading.families import hedged
 from tests.trading.house import House, built, in_house, refusal
-from tests.trading.test_changing import hedged
 
 from dtms.adapters.virtual_loop import run_virtual
 from dtms.domain.facts import FactKind

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.execute.unsteady import Send, Spoiling
 from tests.managing.site import Market, Site
-from tests.trading.house import Away
+from tests.trading.doubles import Away
 
 from dtms.adapters.virtual_loop import run_virtual
 from dtms.domain.actions import IntentState, OrderWay
