@@ -316,6 +316,22 @@ def test_what_was_opened_by_request_may_be_registered_and_a_family_position_may_
     watched(tmp_path, scenario)
 
 
+def test_what_was_opened_for_a_strategy_is_the_universal_managers_before_it_claims_it(tmp_path: Path) -> None:
+    """Between the fill and the claim nobody else gets it by chance; taken over, a later claim finds DTMS's entry."""
+
+    async def scenario(lives: Lives) -> None:
+        ticket = await opened_by_request(lives, strategy_type="default_standard")
+        with pytest.raises(Refused) as refused:
+            await lives.on.engine.register(Registration(ticket=ticket))
+        assert (refused.value.code, refused.value.details["owner"]) == (RefusalCode.OWNED, Owner.UNIVERSAL.value)
+        done = await lives.on.engine.register(Registration(ticket=ticket, takeover=True))
+        assert done.trade.owner is Owner.DTMS
+        entry = await entry_of(lives, ticket)
+        assert (entry.owner, entry.version) == (Owner.DTMS.value, 0)
+
+    watched(tmp_path, scenario)
+
+
 def test_requests_of_the_main_program_are_not_dtms_to_resolve(tmp_path: Path) -> None:
     """An open one of another manager stays as it is, through a start too; beside it nothing changes exposure."""
 

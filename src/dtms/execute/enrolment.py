@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 
+from dtms.domain.actions import Intent
 from dtms.domain.errors import AlreadyStored, LeaseHeld
 from dtms.domain.facts import Json
+from dtms.domain.owners import Ownership
 from dtms.domain.position import Position
-from dtms.domain.trade import Machine, Trade
+from dtms.domain.trade import Machine, Owner, Trade
 from dtms.execute.book import Book, SymbolWatch
 from dtms.execute.desk import Desk
 from dtms.execute.feeds import Feeds
@@ -20,6 +22,8 @@ from dtms.execute.service import RefusalCode, Refused, Registered, Registration
 FALLBACK_RISK_SHARE = 0.005
 """Nominal R as a share of the price while not even ATR is known."""
 PRICE_SHARE_MAX = 0.5
+NOT_YET = -1
+"""The version before an entry's first."""
 
 
 class Enrolment:
@@ -51,16 +55,39 @@ class Enrolment:
 
     async def _refuse_family(self, position: Position) -> None:
         """A position that dtms opened for a trade belongs to that one; what it opened by request stands for itself."""
-        of, number = self._book.family_of(position.ticket), self._desk.broker.intent_of(position.magic)
-        if of is None and number is None:
+        of, ours = self._book.family_of(position.ticket), self._desk.broker.intent_of(position.magic) is not None
+        if of is None and not ours:
             return
-        intent = await self._desk.store.intent(number) if of is None and number is not None else None
+        intent = await self._opener(position) if of is None else None
         if intent is not None and intent.action.kind.opens_trade:
             return
         of = of or (intent.ticket if intent is not None else None)
         whose = f"trade {of}" if of is not None else "a trade that dtms manages"
         message = f"Position {position.ticket} was opened by dtms for {whose}; it is no trade of its own."
         raise Refused(RefusalCode.CONFLICT, message, {"ticket": position.ticket, "trade": of})
+
+    async def _opener(self, position: Position) -> Intent | None:
+        """Return the request that opened a position; None when it was none of ours, or is not known."""
+        number = self._desk.broker.intent_of(position.magic)
+        return None if number is None else await self._desk.store.intent(number)
+
+    async def promised(self, position: Position) -> Ownership | None:
+        """Return what the registry is about to say of a position that was opened for a strategy."""
+        intent = await self._opener(position)
+        if intent is None or not intent.action.kind.opens_trade or intent.strategy_type is None:
+            return None
+        login, server = self._desk.account
+        return Ownership(
+            ticket=position.ticket,
+            identifier=position.identifier,
+            login=login,
+            server=server,
+            symbol=position.symbol,
+            side=position.side,
+            owner=Owner.UNIVERSAL.value,
+            strategy_type=intent.strategy_type,
+            version=NOT_YET,
+        )
 
     async def trade(
         self, request: Registration, position: Position, symbol: SymbolWatch, before: Trade | None

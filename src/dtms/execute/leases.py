@@ -160,7 +160,7 @@ class Leases:
         line.wanting += 1
         try:
             try:
-                async with asyncio.timeout(self._wait_s if line.lock.locked() else None):
+                async with asyncio.timeout(self._wait_s):
                     await line.lock.acquire()
             except TimeoutError:
                 raise LeaseHeld(key, self.holder) from None

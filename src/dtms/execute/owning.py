@@ -4,6 +4,7 @@
 | --- | --- | --- | --- |
 | no entry, closed, DTMS's, nobody's | DTMS's | DTMS's | stays nobody's, DTMS beside it |
 | another manager's | refused, with its name | DTMS's | stays, DTMS beside it |
+| none yet, but opened for a strategy | refused: Universal's | DTMS's | Universal's, DTMS beside it |
 | an owner unknown to us | refused, with its name | DTMS's | refused |
 """
 

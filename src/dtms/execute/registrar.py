@@ -161,10 +161,10 @@ class Registrar:
     async def _enrol(self, request: Registration, position: Position, look: Look, draft: Draft) -> Registered:
         before = look.stored.get(request.ticket) or look.stored.get(position.identifier)
         trade, symbol, adjusted = await self._enrolment.judged(request, position, before)
-        owned = settle_owner(request, look.entry(position), self._desk.clock.market_ms())
+        entry = look.entry(position) or await self._enrolment.promised(position)
+        owned = settle_owner(request, entry, self._desk.clock.market_ms())
         trade = owned.of(trade)
         if owned.entry is not None:
-            entry = look.entry(position)
             draft.facts.append(self._owner_fact(trade, entry.owner if entry is not None else ""))
         is_back = before is not None and before.disabled and before.identifier == trade.identifier
         draft.new[request.ticket] = New(trade, symbol, owned.entry, request.correlation_id, is_back)
