@@ -9,7 +9,9 @@ from dtms.domain.plans import OrderType, Plan, PlanStatus
 
 STEPS: Mapping[PlanStatus, frozenset[PlanStatus]] = {
     PlanStatus.PENDING: frozenset({PlanStatus.EXECUTING, PlanStatus.CANCELLED, PlanStatus.EXPIRED}),
-    PlanStatus.EXECUTING: frozenset({PlanStatus.EXECUTED, PlanStatus.PENDING_ORDER_PLACED, PlanStatus.FAILED}),
+    PlanStatus.EXECUTING: frozenset(
+        {PlanStatus.EXECUTED, PlanStatus.PENDING_ORDER_PLACED, PlanStatus.FAILED, PlanStatus.PENDING}
+    ),
     PlanStatus.PENDING_ORDER_PLACED: frozenset(
         {PlanStatus.EXECUTED, PlanStatus.CANCELLED, PlanStatus.EXPIRED, PlanStatus.FAILED}
     ),
@@ -19,7 +21,7 @@ STEPS: Mapping[PlanStatus, frozenset[PlanStatus]] = {
     PlanStatus.EXPIRED: frozenset(),
     PlanStatus.FAILED: frozenset(),
 }
-"""Where each status leads. Nothing leads back to pending: a plan executes once, whatever becomes of it."""
+"""Where each status leads. Back to pending leads only the certainty that nothing was executed: a plan executes once."""
 
 
 def moved(plan: Plan, to: PlanStatus, now_ms: int, reason: str | None = None, **changes: Any) -> Plan:

@@ -48,6 +48,8 @@ class FactKind(StrEnum):
     """Left the hands of a manager beside DTMS: closed, or taken out."""
     PROPOSAL = "proposal"
     """What a manager would have done, was it not for the mode."""
+    PLAN = "plan"
+    """A plan was made, changed, held up, or took a step."""
     STARTED = "started"
     STOPPED = "stopped"
 

@@ -1,0 +1,1 @@
+"""Plans in the main program's loop, on the simulated terminal."""
