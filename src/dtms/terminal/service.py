@@ -128,7 +128,8 @@ class Clients:
                 self._authenticate(connection, handle)
                 self._converse(connection)
             except _BROKEN as broken:
-                log.info("client gone: %s", type(broken).__name__)
+                level = logging.DEBUG if isinstance(broken, EOFError) else logging.INFO  # most just leave
+                log.log(level, "client gone: %s", type(broken).__name__)
             finally:
                 self._places.release()
 
