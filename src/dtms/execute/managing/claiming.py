@@ -296,8 +296,18 @@ class Claiming:
         levels = await self._levels(position.symbol, Timeframe.M15)
         deals = await bench.broker.deals(position=position.identifier)
         costs = sum(d.commission + d.fee for d in deals if d.entry is DealEntry.IN)
-        standing = await bench.store.standing(ticket)
-        return _Found(position=position, standing=standing, atr_m15=None if levels is None else levels.atr, costs=costs)
+        standing = await self._standing(position)
+        known = replace(position, ticket=standing.ticket)
+        return _Found(position=known, standing=standing, atr_m15=None if levels is None else levels.atr, costs=costs)
+
+    async def _standing(self, position: Position) -> Standing:
+        """Read what is true of a position, under the ticket by which it was known first: a broker may replace it."""
+        now = await self._bench.store.standing(position.ticket)
+        if now.ownership is not None or now.trade is not None or position.identifier == position.ticket:
+            return now
+        first = await self._bench.store.standing(position.identifier)
+        known = first.ownership or first.trade
+        return first if known is not None and known.identifier == position.identifier else now
 
     async def _require_no_family(self, position: Position) -> None:
         """Refuse hedges and re-added positions: they belong to the trade that they protect."""

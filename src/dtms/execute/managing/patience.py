@@ -28,11 +28,12 @@ def failed(managed: Managed, kind: ActionKind, outcome: Outcome, now_ms: int, se
 
 def succeeded(managed: Managed, kind: ActionKind) -> Managed:
     """Return the memory after an action that was done: nothing of its kind failed, and nothing holds it back."""
+    failures = {k: count for k, count in managed.failures.items() if k != kind.value}
     return replace(
         managed,
-        failures={k: count for k, count in managed.failures.items() if k != kind.value},
+        failures=failures,
         not_before_ms={k: until for k, until in managed.not_before_ms.items() if k != kind.value},
-        needs_attention=None,
+        needs_attention=managed.needs_attention if failures else None,
         proposed=None,
     )
 
