@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 from tests.replay.judge import Books, check_invariants, lots, order_of_closes
-from tests.replay.windows import RECORDED, SHIPPED, Window, played
+from tests.replay.windows import BESIDE, RECORDED, SHIPPED, Window, played
 
 from dtms.decide.trade_state import TABLE
 from dtms.domain.facts import Fact, FactKind
@@ -116,6 +116,7 @@ JUDGES: dict[str, Callable[[Books, Fact], None]] = {
     "hedged": _hedge_opened,
     "given_up_unhedged": _all_closed,
     "turned": _hedge_closed,
+    "turned_alongside": _hedge_closed,
     "given_up_hedged": _all_closed,
     "hedge_gone": _hedge_stopped,
     "recovered": _readded,
@@ -127,7 +128,7 @@ JUDGES: dict[str, Callable[[Books, Fact], None]] = {
 @pytest.mark.parametrize("rule", ROWS)
 def test_a_row_acts_on_the_broker(rule: str, side: Side) -> None:
     """Each row occurs in a shipped recording for each side, and the ledger shows what its moves say."""
-    shown = [w for w in SHIPPED if w.side is side and rule in w.rules]
+    shown = [w for w in (*SHIPPED, *BESIDE) if w.side is side and rule in w.rules]
     assert shown, f"no window shows {rule} for a {side.direction}"
     for window in shown:
         replay = played(window)
@@ -137,7 +138,7 @@ def test_a_row_acts_on_the_broker(rule: str, side: Side) -> None:
             JUDGES[rule](replay.books, fact)
 
 
-@pytest.mark.parametrize("window", [*SHIPPED, *RECORDED], ids=lambda window: window.title)
+@pytest.mark.parametrize("window", [*SHIPPED, *RECORDED, *BESIDE], ids=lambda window: window.title)
 def test_a_window_takes_its_rows_in_order(window: Window) -> None:
     """A pinned trade passes through the states that its market drives it through, and through no others."""
     replay = played(window)
@@ -153,7 +154,7 @@ def test_a_window_takes_its_rows_in_order(window: Window) -> None:
     assert replay.trade.machine.state is state
 
 
-@pytest.mark.parametrize("window", [*SHIPPED, *RECORDED], ids=lambda window: window.title)
+@pytest.mark.parametrize("window", [*SHIPPED, *RECORDED, *BESIDE], ids=lambda window: window.title)
 def test_a_window_keeps_the_invariants(window: Window) -> None:
     """On every event of the ledger: volumes, hedges, stops, targets, re-adds, intents."""
     replay = played(window)

@@ -19,8 +19,10 @@ from dtms.adapters.virtual_loop import run_virtual
 from dtms.domain.actions import Intent
 from dtms.domain.facts import Fact, FactKind
 from dtms.domain.market import Side
-from dtms.domain.trade import Trade
+from dtms.domain.owners import Ownership
+from dtms.domain.trade import Owner, Trade
 from dtms.execute.service import Registration
+from dtms.ports.store import Unit
 from dtms.replay import Stage, replay_settings, stage
 from dtms.settings import Settings
 from dtms.terminal.simulated.config import SimConfig, load_config
@@ -43,6 +45,8 @@ class Window:
     rules: tuple[str, ...]
     hedge: Literal["hedge", "close", "off"] = "hedge"
     lots: float = 0.4
+    beside: bool = False
+    """Whether the Universal manager owns the trade, and DTMS defends it beside that."""
     extra: tuple[tuple[str, Any], ...] = field(default=())
     """Further keys of the opening act."""
 
@@ -56,7 +60,7 @@ class Window:
 
     @property
     def title(self) -> str:
-        return f"{self.recording} {self.at} {self.side.direction} {self.hedge}"
+        return f"{self.recording} {self.at} {self.side.direction} {self.hedge}{' beside' * self.beside}"
 
 
 BTC, EUR = "BTCUSD_H1_2017", "EURUSD_H1_2017"
@@ -167,6 +171,12 @@ RECORDED: tuple[Window, ...] = (
     ),
 )
 
+_TURNED_BESIDE = ("warned", "worsened", "hedged", "turned_alongside")
+BESIDE: tuple[Window, ...] = tuple(
+    replace(window, beside=True, rules=_TURNED_BESIDE) for window in SHIPPED if window.rules[-1] == "recovered"
+)
+"""Windows that end in a recovery, where the trade has another owner."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Played:
@@ -237,12 +247,34 @@ def settings_of(window: Window) -> Settings:
     return replace(settings, protection=replace(settings.protection, hedge=window.hedge))
 
 
-async def registered(played: Stage) -> int:
-    """Let the trader open his position, and register it; returns its ticket."""
+async def registered(played: Stage, *, beside: bool = False) -> int:
+    """Let the trader open his position, and register it; returns its ticket.
+
+    With ``beside`` the Universal manager claims it first, and DTMS is to defend it beside that.
+    """
     await played.play(WARM_UP / timedelta(minutes=1) + 0.5)
     (position,) = played.terminal.positions_get() or ()
-    await played.engine.register(Registration(ticket=position.ticket))
+    if beside:
+        await claimed(played, int(position.ticket))
+    await played.engine.register(Registration(ticket=position.ticket, alongside=beside))
     return int(position.ticket)
+
+
+async def claimed(played: Stage, ticket: int) -> None:
+    """Let the Universal manager claim a position in the registry."""
+    position = (await played.broker.positions([ticket]))[ticket]
+    login, server = played.engine.desk.account
+    entry = Ownership(
+        ticket=ticket,
+        identifier=position.identifier,
+        login=login,
+        server=server,
+        symbol=position.symbol,
+        side=position.side,
+        owner=Owner.UNIVERSAL.value,
+        strategy_type="default_standard",
+    )
+    await played.store.commit(Unit(ownership=(entry,)))
 
 
 async def collected(window: Window, played: Stage, ticket: int) -> Played:
@@ -266,7 +298,7 @@ def played(window: Window) -> Played:
     async def play() -> Played:
         on = stage(config_of(window), settings=settings_of(window))
         await on.engine.start()
-        ticket = await registered(on)
+        ticket = await registered(on, beside=window.beside)
         await on.play(window.hours * 60)
         result = await collected(window, on, ticket)
         await on.engine.stop()
