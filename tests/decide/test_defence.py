@@ -225,6 +225,7 @@ def test_a_hedge_is_half_the_rest_with_a_stop_beyond_its_entry(side: Side) -> No
     assert hedge.volume == Decimal("0.15")
     assert hedge.target is None
     entry = seen.tick.opening(side.opposite)
+    assert hedge.stop is not None
     assert (hedge.stop - entry) * side.sign == pytest.approx(0.0015)
 
 
@@ -232,6 +233,7 @@ def test_a_hedge_is_half_the_rest_with_a_stop_beyond_its_entry(side: Side) -> No
 def test_a_hedges_stop_keeps_clear_of_the_market(side: Side) -> None:
     seen = sight(side, instrument=instrument(stops_level_points=400))
     hedge = opening(plan(Move.OPEN_HEDGE, seen))
+    assert hedge.stop is not None
     assert (hedge.stop - seen.tick.opening(side.opposite)) * side.sign == pytest.approx(0.00408)
 
 

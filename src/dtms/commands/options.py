@@ -23,13 +23,15 @@ def load(
     options: Mapping[str, object] | None = None,
     defaults: Mapping[str, Any] | None = None,
 ) -> "Config":
-    """Load the configuration, with what the command line says on top.
+    """Load the configuration, with what the command line says on top; what is logged goes to standard error.
 
     Raises:
         Misconfigured: for a wrong key, value or file.
     """
+    from dtms import logs
     from dtms.config import load_from_process
 
+    logs.configure("warning", "auto", "dtms")  # programs that go on running say more, and where
     overrides = dict(pair(text) for text in sets or [])
     overrides |= {key: str(value) for key, value in (options or {}).items() if value is not None}
     return load_from_process(overrides, path, defaults)

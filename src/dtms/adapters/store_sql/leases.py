@@ -65,7 +65,7 @@ class LeaseLog:
     def tell(self, event: LeaseEvent) -> None:
         self.counts[event.kind.value] += 1
         if event.kind is not LeaseEventKind.RENEWED:
-            log.info(f"lease_{event.kind.value}", key=event.key, holder=event.holder, token=event.token)
+            log.info(f"lease_{event.kind.value}", key=event.key, holder=event.holder, lease_token=event.token)
         if self._also is not None:
             self._also(event)
 
