@@ -1,6 +1,7 @@
 """The main program: the managers beside DTMS, executions, the watcher, and the main API."""
 
 import asyncio
+import random
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ from dtms.execute.handing.watcher import Watcher
 from dtms.execute.journal import Journal
 from dtms.execute.managing.managers import Managers, ManagingRefused
 from dtms.execute.managing.steps import Step
+from dtms.execute.planning.desk import PlanDesk
+from dtms.execute.planning.runner import Planner
+from dtms.execute.planning.service import Plans
 from dtms.execute.service import Health
 from dtms.execute.trading.desk import TradingDesk
 from dtms.execute.trading.rails import Rails
@@ -31,6 +35,7 @@ from dtms.main_api.app import create_main_app
 from dtms.main_api.table import Deps
 from dtms.ports.clock import Clock
 from dtms.ports.store import Unit
+from dtms.server.correlation import ulid
 from dtms.server.listen import bind
 from dtms.server.run import run
 from dtms.settings import Settings
@@ -99,6 +104,7 @@ class Made:
 
     program: MainProgram
     trading: MainTrading
+    plans: Plans
     peer: HttpPeer
     store: SqlStore
     clock: Clock
@@ -126,6 +132,7 @@ def make_main(config: Config, link: RemoteLink) -> Made:
         draw=ground.options.draw,
         steps=steps,
         letters=outbox,
+        looks=looks,
     )
 
     async def protect(position: Position) -> None:
@@ -163,10 +170,25 @@ def make_main(config: Config, link: RemoteLink) -> Made:
         letters=outbox,
         taker=managers,
     )
+    trading = MainTrading(desk)
+    planning = PlanDesk(
+        broker=broker,
+        store=managers.store,
+        clock=clock,
+        journal=journal,
+        trading=trading,
+        sources=ground.sources,
+        settings=lambda: managers.settings,
+        mode=config.mode,
+    )
+    planner = Planner(planning)
+    steps.append(planner)
+    entropy = random.SystemRandom()
+    plans = Plans(planning, planner, make_id=lambda: ulid(clock.wall_ms(), entropy.getrandbits(80)))
     program = MainProgram(managers=managers, outbox=outbox, looks=looks, peer=peer, journal=journal)
     chores: Sequence[Chore] = keeping_of(ground.upkeep, program.record)
     program.chores = Chores(clock=clock, store=managers.store, journal=journal, chores=chores)
-    return Made(program=program, trading=MainTrading(desk), peer=peer, store=store, clock=clock, watcher=watcher)
+    return Made(program=program, trading=trading, plans=plans, peer=peer, store=store, clock=clock, watcher=watcher)
 
 
 def _beside_dtms(managers: Managers) -> Collection[int]:
@@ -181,7 +203,14 @@ def run_main(config: Config) -> int:
     bound = bind(config.main.host, config.main.port, "main")
     link = link_of(config)
     made = make_main(config, link)
-    deps = Deps(program=made.program, trading=made.trading, peer=made.peer, clock=made.clock)
+    deps = Deps(
+        program=made.program,
+        trading=made.trading,
+        managers=made.program.managers,
+        plans=made.plans,
+        peer=made.peer,
+        clock=made.clock,
+    )
     app = create_main_app(deps, made.store, config)
     try:
         return asyncio.run(run(app, bound, made.program, made.clock))

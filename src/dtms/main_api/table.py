@@ -4,10 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dtms import wire
+from dtms.execute.managing.managers import Managers
+from dtms.execute.planning.service import Plans
 from dtms.execute.trading.service import Trading
 from dtms.main_api import bodies
+from dtms.main_api import bodies_managers as more
 from dtms.main_api.routes.books import BookRoutes
 from dtms.main_api.routes.health import HealthRoutes
+from dtms.main_api.routes.managers import ExitRoutes, UniversalRoutes
+from dtms.main_api.routes.plans import PlanRoutes
 from dtms.main_api.routes.proxies import ProxyRoutes
 from dtms.main_api.routes.registry import RegistryRoutes
 from dtms.main_api.routes.trading import TradingRoutes
@@ -25,6 +30,8 @@ class Deps:
 
     program: Behind
     trading: Trading
+    managers: Managers
+    plans: Plans
     peer: Peer
     clock: Clock
 
@@ -38,6 +45,8 @@ def table(deps: Deps) -> Sequence[Row]:
     one, plain = "/trade-registry/{ticket}", bodies.PlainAnswer
     # fmt: off
     return (
+        *_plans(PlanRoutes(deps.plans)),
+        *_managers(UniversalRoutes(deps.managers), ExitRoutes(deps.managers)),
         Row("POST", "/mt5/execute", trading.execute, ready, bodies.ExecuteAnswer, bodies.ExecuteRequest, (404,),
             others={202: bodies.ExecuteAnswer}),
         Row("POST", "/mt5/modify_position", trading.modify, ready, plain, bodies.ModifyRequest, (404,),
@@ -60,5 +69,44 @@ def table(deps: Deps) -> Sequence[Row]:
         Row("GET", "/", health.root_answer, always),
         Row("GET", "/docs", pages.docs, always),
         Row("GET", "/assets/{name}", pages.asset, always),
+    )
+    # fmt: on
+
+
+def _plans(plans: PlanRoutes) -> Sequence[Row]:
+    ready, recovered, always = Access.READY, Access.RECOVERED, Access.ALWAYS
+    every, one, answer = "/auto-execution/plans", "/auto-execution/plans/{plan_id}", more.PlanAnswer
+    # fmt: off
+    return (
+        Row("POST", every, plans.create, ready, answer, more.PlanRequest),
+        Row("GET", every, plans.all, recovered, more.PlansAnswer, None, (422,)),
+        Row("POST", f"{every}/batch", plans.create_all, ready, more.PlanBatchAnswer, more.PlanBatch,
+            others={207: more.PlanBatchAnswer}),
+        Row("GET", one, plans.one, recovered, answer, None, (404, 422)),
+        Row("PATCH", one, plans.change, ready, answer, more.PlanChange, (404,)),
+        Row("DELETE", one, plans.cancel, ready, answer, None, (404, 409, 415, 422)),
+        Row("GET", "/auto-execution/status", plans.status, recovered, more.PlansStatusAnswer),
+        Row("GET", "/auto-execution/conditions", plans.conditions, always, more.ConditionsAnswer),
+    )
+    # fmt: on
+
+
+def _managers(universal: UniversalRoutes, exits: ExitRoutes) -> Sequence[Row]:
+    ready, recovered, always = Access.READY, Access.RECOVERED, Access.ALWAYS
+    trades, one, managed = "/universal/trades", "/universal/trades/{ticket}", more.ManagedAnswer
+    protection = "/mt5/intelligent_exits"
+    # fmt: off
+    return (
+        Row("POST", trades, universal.register, ready, managed, more.UniversalRequest, (404,)),
+        Row("GET", trades, universal.all, recovered, more.ManagedListAnswer),
+        Row("GET", one, universal.one, recovered, managed, None, (404, 422)),
+        Row("DELETE", one, universal.unregister, ready, managed, None, (404, 409, 415, 422)),
+        Row("GET", f"{one}/explain", universal.explain, recovered, more.ExplainAnswer, None, (404, 422)),
+        Row("GET", "/universal/strategies", universal.strategies, always, more.StrategiesAnswer),
+        Row("GET", f"{protection}/status", exits.status, recovered, more.ManagedListAnswer),
+        Row("GET", f"{protection}/history/{{ticket}}", exits.history, recovered, more.HistoryAnswer, None, (422,)),
+        Row("GET", f"{protection}/statistics", exits.statistics, recovered, more.StatisticsAnswer),
+        Row("POST", f"{protection}/{{ticket}}", exits.enable, ready, managed, more.ExitsRequest, (404,)),
+        Row("DELETE", f"{protection}/{{ticket}}", exits.disable, ready, managed, None, (404, 409, 415, 422)),
     )
     # fmt: on

@@ -12,6 +12,7 @@ from dtms.main_api.bodies import CloseRequest, ExecuteRequest, ModifyRequest
 from dtms.server.access import read_body
 from dtms.server.answers import JsonAnswer
 from dtms.server.correlation import correlation_id
+from dtms.server.idempotency import receipt
 from dtms.views.main import closed_view, executed_view, modified_view
 
 UNKNOWN: Final = 202
@@ -34,7 +35,8 @@ class TradingRoutes:
     async def execute(self, request: Request) -> Response:
         """Open a position, or place a pending order; its success never depends on any registration."""
         body = await read_body(request, _EXECUTE)
-        return _executed(await self._trading.execute(body.execution(correlation_id(request))))
+        asked = body.execution(correlation_id(request))
+        return _executed(await self._trading.execute(asked, receipt=receipt(request, _executed)))
 
     async def modify(self, request: Request) -> Response:
         """Set stop and target of a position."""

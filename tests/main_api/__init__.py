@@ -1,0 +1,1 @@
+"""The main API over ASGI, on the simulated terminal."""
