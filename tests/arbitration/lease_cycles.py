@@ -2,7 +2,8 @@
 
 ``python -m tests.arbitration.lease_cycles`` starts real processes on one file, each with cycles on tickets drawn from a
 few, and prints what was measured. ``--pause-ms`` is how long a process does something else between two cycles; with 0
-they want leases all the time, and share the cores with each other.
+they want leases all the time, and share the cores with each other. ``--plain`` does the same without a store, a hand-
+over to a thread in place of each step: what that takes is the machine's, and whatever else it does.
 """
 
 import argparse
@@ -37,6 +38,7 @@ class Job:
     tickets: int
     pause_ms: float
     seed: int
+    plain: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +60,8 @@ async def work(job: Job) -> list[Cycle]:
     await asyncio.to_thread(_begin_together)
     done = []
     for _ in range(job.cycles):
-        done.append(await _cycle(store, holder, draw.randrange(1, job.tickets + 1), draw))
+        ticket = draw.randrange(1, job.tickets + 1)
+        done.append(await (_plain_cycle(ticket) if job.plain else _cycle(store, holder, ticket, draw)))
         await asyncio.sleep(job.pause_ms / 1000 * 2 * draw.random())
     await store.close()
     return done
@@ -92,6 +95,16 @@ async def _cycle(store: SqlStore, holder: str, ticket: int, draw: random.Random)
     )
 
 
+async def _plain_cycle(ticket: int) -> Cycle:
+    began_s = time.monotonic()
+    await asyncio.to_thread(time.monotonic)
+    granted_s = time.monotonic()
+    await asyncio.to_thread(time.monotonic)
+    ended_s = time.monotonic()
+    took_ms = (ended_s - began_s) * 1000
+    return Cycle(ticket=ticket, token=0, granted_s=granted_s, released_s=granted_s, took_ms=took_ms, refused=0)
+
+
 async def _granted(store: SqlStore, holder: str, ticket: int) -> Lease | None:
     try:
         return (await store.grant(str(ticket), holder, TTL_S, ticket=ticket)).lease
@@ -99,11 +112,15 @@ async def _granted(store: SqlStore, holder: str, ticket: int) -> Lease | None:
         return None
 
 
-def run(folder: Path, *, processes: int, cycles: int, tickets: int, pause_ms: float) -> list[Cycle]:
+def run(
+    folder: Path, *, processes: int, cycles: int, tickets: int, pause_ms: float, plain: bool = False
+) -> list[Cycle]:
     """Let real processes compete on one new file, and return all that they had."""
     url = f"sqlite:///{(folder / 'leases.db').as_posix()}"
     asyncio.run(_make(url))
-    jobs = [Job(url=url, cycles=cycles, tickets=tickets, pause_ms=pause_ms, seed=n) for n in range(processes)]
+    jobs = [
+        Job(url=url, cycles=cycles, tickets=tickets, pause_ms=pause_ms, seed=n, plain=plain) for n in range(processes)
+    ]
     started = [_start(job) for job in jobs]
     for process in started:
         assert process.stdout is not None
@@ -137,6 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--cycles", type=int, default=500, help="of each process")
     parser.add_argument("--tickets", type=int, default=16)
     parser.add_argument("--pause-ms", type=float, default=0.0, help="on average, between two cycles of a process")
+    parser.add_argument("--plain", action="store_true", help="without a store, to know the machine by")
     parser.add_argument("--folder", type=Path, help="where the file is made; a temporary folder else")
     parser.add_argument("--job", help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
@@ -152,6 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             cycles=given.cycles,
             tickets=given.tickets,
             pause_ms=given.pause_ms,
+            plain=given.plain,
         )
         took_s = time.monotonic() - began_s
     took = [cycle.took_ms for cycle in done]

@@ -141,7 +141,23 @@ class LeaseDesk:
                 raise LeaseHeld(key, stored.holder, stored.token, is_lapsed=not is_live)
 
     def acquire(self, tx: Transaction, key: str, holder: str, ttl_s: float) -> Answer:
+        return self._taken(tx, key, _stored(tx, key), holder, ttl_s)
+
+    def grant(self, tx: Transaction, key: str, holder: str, ttl_s: float, superseding: int | None) -> Answer:
+        """Grant a lease, but not over one that ran out under a process that may wake up, unless its token is named.
+
+        Were it granted and given back before the gateway knows it, nobody could see any more that the sleeper may send.
+
+        Raises:
+            LeaseHeld: when such a holder is to be fenced off first.
+        """
         stored = _stored(tx, key)
+        may_wake = stored.holder not in ("", holder) and self.world.process_alive(stored.holder)
+        if may_wake and stored.token != superseding and not self._is_live(stored):
+            raise LeaseHeld(key, stored.holder, stored.token, is_lapsed=True)
+        return self._taken(tx, key, stored, holder, ttl_s)
+
+    def _taken(self, tx: Transaction, key: str, stored: _Stored, holder: str, ttl_s: float) -> Answer:
         if stored.holder not in ("", holder) and self._is_live(stored):
             return Answer(None, (_event(LeaseEventKind.REFUSED, key, stored),))
         granted = self._put(tx, key, _Stored(holder, stored.token + 1, self.world.boot, self._until(ttl_s)))

@@ -28,10 +28,12 @@ BEGIN = "BEGIN IMMEDIATE"
 """Take the write lock at once: what a transaction reads stays true until it commits, whoever else writes."""
 
 RELAXED_LOG_PAGES = 8_000
-SHORT_PAUSE_S, LONG_PAUSE_S = 0.0003, 0.005
-SHORT_WAIT_S = 0.5
-"""Whoever waits for the write lock looks again after the short pause for so long, then after the long one: most locks
-last less than a millisecond, and SQLite's own waiting, with pauses that grow to 100 ms, lets newcomers go first."""
+PAUSES_S = ((0.001, 0.0003), (0.02, 0.0001), (0.5, 0.0003))
+"""Whoever has waited less than so long for the write lock looks again after such a pause: who waits for longer looks
+more often. Most locks last less than a millisecond, and SQLite's own waiting, with pauses that grow to 100 ms, lets
+newcomers go first."""
+LONG_PAUSE_S = 0.005
+"""Of a lock that lasts: somebody waits for the disk."""
 
 DriverError: type[Exception] = driver.Error
 UNIT_ERRORS: tuple[type[Exception], ...] = (
@@ -235,7 +237,7 @@ def begin(cursor: Any) -> None:
                 raise
         else:
             return
-        pause_s = SHORT_PAUSE_S if waited_s < SHORT_WAIT_S else LONG_PAUSE_S
+        pause_s = next((pause for until, pause in PAUSES_S if waited_s < until), LONG_PAUSE_S)
         time.sleep(pause_s)
         waited_s += pause_s
 

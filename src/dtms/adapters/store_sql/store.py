@@ -173,8 +173,7 @@ class SqlStore(Reads):
         try:
             applied = await self._write(lambda tx: apply(tx, prepared, self._desk))
         except LeaseHeld as error:
-            kind = LeaseEventKind.REFUSED
-            self._lease_log.tell(LeaseEvent(kind=kind, key=error.key, holder=error.holder, token=error.token))
+            self._tell_refused(error)
             raise
         for event in applied.events:
             self._lease_log.tell(event)
@@ -194,22 +193,33 @@ class SqlStore(Reads):
         """How many leases were granted, refused, expired, renewed, lost and released by this store, by that word."""
         return dict(self._lease_log.counts)
 
-    async def grant(self, key: str, holder: str, ttl_s: float, *, ticket: int | None) -> Grant:
+    async def grant(
+        self, key: str, holder: str, ttl_s: float, *, ticket: int | None, superseding: int | None = None
+    ) -> Grant:
         """Take or re-take a lease with a higher token, and read the ticket's standing in the same transaction.
 
         Raises:
-            LeaseHeld: while another live holder has it.
+            LeaseHeld: while another live holder has it; or while one that let it lapse could still send under it, and
+                ``superseding`` is not that one's token.
         """
 
         def work(tx: Transaction) -> Granted:
-            answer = self._desk.acquire(tx, key, holder, ttl_s)
+            answer = self._desk.grant(tx, key, holder, ttl_s, superseding)
             return answer, standing_of(tx, ticket) if answer.lease is not None else None
 
-        answer, standing = await self._grant(work)
+        try:
+            answer, standing = await self._grant(work)
+        except LeaseHeld as error:
+            self._tell_refused(error)
+            raise
         self._tell(answer)
         if answer.lease is None or standing is None:
             raise LeaseHeld(key, answer.holder.holder, answer.holder.token)
         return Grant(lease=answer.lease, standing=standing)
+
+    def _tell_refused(self, error: LeaseHeld) -> None:
+        kind = LeaseEventKind.REFUSED
+        self._lease_log.tell(LeaseEvent(kind=kind, key=error.key, holder=error.holder, token=error.token))
 
     async def _grant(self, work: Callable[[Transaction], Granted]) -> Granted:
         leases = self._opened().leases
