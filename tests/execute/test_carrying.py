@@ -42,7 +42,7 @@ from dtms.execute.carrying import (
 )
 from dtms.execute.leases import LEASE_S, WAIT_S, Leases
 from dtms.execute.shown import is_visible
-from dtms.ports.store import Controls, Unit
+from dtms.ports.store import Controls, Lease, Unit
 from dtms.settings import IntentSettings
 
 WINDOW = next(w for w in SHIPPED if w.recording == EUR and w.side is LONG)
@@ -334,11 +334,19 @@ def asleep(of: Program) -> None:
     store.renew = never
 
 
+async def taken_by_another(of: Program) -> Lease:
+    """Let another process have the ticket's lease, in place of one that ran out."""
+    store, key = of.lives.on.store, str(of.ticket)
+    ran_out = await store.lease(key)
+    token = None if ran_out is None else ran_out.token
+    return (await store.grant(key, ELSEWHERE, LEASE_S, ticket=of.ticket, superseding=token)).lease
+
+
 def test_who_slept_through_the_expiry_before_the_commit_commits_nothing(tmp_path: Path) -> None:
     async def scenario(of: Program) -> None:
         async def sleep() -> None:
             await of.lives.on.clock.sleep_machine(LEASE_S + 1)
-            await of.lives.on.store.grant(str(of.ticket), ELSEWHERE, LEASE_S, ticket=of.ticket)
+            await taken_by_another(of)
 
         renew = of.lives.on.store.renew
         asleep(of)
@@ -364,8 +372,8 @@ def test_who_slept_between_commit_and_send_is_fenced(tmp_path: Path) -> None:
         async def late(action: Action, **how: Any) -> Any:
             asleep(of)
             await clock.sleep_machine(LEASE_S + 1)
-            grant = await of.lives.on.store.grant(str(of.ticket), ELSEWHERE, LEASE_S, ticket=of.ticket)
-            await broker.announce(str(of.ticket), grant.lease.token)
+            lease = await taken_by_another(of)
+            await broker.announce(str(of.ticket), lease.token)
             return await send(action, **how)
 
         broker.send = late  # type: ignore[method-assign]

@@ -142,7 +142,9 @@ class MemoryStore:
 
     async def release(self, lease: Lease) -> None: ...
 
-    async def grant(self, key: str, holder: str, ttl_s: float, *, ticket: int | None) -> Grant:
+    async def grant(
+        self, key: str, holder: str, ttl_s: float, *, ticket: int | None, superseding: int | None = None
+    ) -> Grant:
         raise NotImplementedError("the HTTP program changes no position")
 
     async def standing(self, ticket: int) -> Standing:

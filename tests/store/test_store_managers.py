@@ -15,7 +15,7 @@ from dtms.domain.plans import Plan, PlanStatus
 from dtms.domain.trade import Machine, Mode, Owner, State
 from dtms.ports.store import Controls, Free, Unit
 
-from .builders import any_of, intent, trade
+from .builders import ManualClock, any_of, intent, trade
 from .conftest import MakeStore
 from .managers import managed, ownership, plan
 from .spoiling import change
@@ -221,6 +221,31 @@ def test_a_change_of_the_store_alone_is_refused_while_another_has_a_lease(
         await store.commit(unit)
         assert await store.ownerships() == [ownership(1)]
         assert store.lease_counts["refused"] == 1
+        await store.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_lease_that_ran_out_under_a_process_that_may_wake_is_granted_over_its_token_alone(
+    make_store: MakeStore, clock: ManualClock, gone: set[str]
+) -> None:
+    async def scenario() -> None:
+        store = make_store()
+        await store.open()
+        slept = (await store.grant("1", ME, 15.0, ticket=1)).lease
+        clock.now_s += 15.0
+        for wrong in (None, slept.token + 1):
+            with pytest.raises(LeaseHeld) as held:
+                await store.grant("1", YOU, 15.0, ticket=1, superseding=wrong)
+            assert (held.value.token, held.value.is_lapsed) == (slept.token, True)
+        yours = (await store.grant("1", YOU, 15.0, ticket=1, superseding=slept.token)).lease
+        assert yours.token == slept.token + 1
+        with pytest.raises(LeaseHeld) as live:
+            await store.grant("1", ME, 15.0, ticket=1, superseding=yours.token)
+        assert not live.value.is_lapsed
+        gone.add(YOU)
+        assert (await store.grant("1", ME, 15.0, ticket=1)).lease.token == yours.token + 1, "the dead do not wake"
+        assert store.lease_counts["refused"] == 3
         await store.close()
 
     asyncio.run(scenario())

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import structlog
 
-from dtms.domain.errors import BrokerUnavailable, LeaseHeld, StoreFailed
+from dtms.domain.errors import BrokerUnavailable, LeaseHeld, PermissionGone, StoreFailed
 from dtms.domain.owners import Standing
 from dtms.ports.broker import Broker, Fence
 from dtms.ports.clock import Clock
@@ -106,6 +106,12 @@ class Leases:
         Raises:
             LeaseHeld: when another had one for as long as one may wait.
         """
+        return await self._tried(work, self._supersede, wait_s)
+
+    async def _tried(
+        self, work: Callable[[], Awaitable[T]], end: Callable[[LeaseHeld], Awaitable[None]], wait_s: float | None = None
+    ) -> T:
+        """Try until no live holder is in the way; ``end`` sees to one that slept through its expiry."""
         until_s = self._clock.machine_s() + (self._wait_s if wait_s is None else wait_s)
         while True:
             try:
@@ -114,25 +120,39 @@ class Leases:
                 if self._clock.machine_s() >= until_s:
                     raise
                 if held.is_lapsed:
-                    await self._supersede(held)
+                    await end(held)
                     continue
             await self._pause()
 
     async def _supersede(self, lapsed: LeaseHeld) -> None:
-        """See to it that a holder which slept through its expiry sends nothing more.
+        """End a lease that ran out under a holder which may wake up.
 
         Raises:
             LeaseHeld: when the gateway could not be told.
         """
-        try:
-            await self._broker.announce(lapsed.key, lapsed.token + 1)  # first: what is not told changes nothing
-        except BrokerUnavailable as error:
-            raise lapsed from error
         async with self.held(lapsed.key, None):
             pass
 
     async def _granted(self, key: str, ticket: int | None) -> Grant:
-        return await self.when_free(lambda: self._store.grant(key, self.holder, LEASE_S, ticket=ticket))
+        """Take a lease; over one that ran out only after the gateway knows that its holder may send nothing more.
+
+        Raises:
+            LeaseHeld: when another has it, or the gateway could not be told.
+        """
+        fenced_off: int | None = None
+
+        async def fence_off(lapsed: LeaseHeld) -> None:
+            nonlocal fenced_off
+            try:
+                await self._broker.announce(key, lapsed.token + 1)  # the one that follows, by whomever it is had
+            except (BrokerUnavailable, PermissionGone) as error:
+                raise lapsed from error
+            fenced_off = lapsed.token
+
+        async def grant() -> Grant:
+            return await self._store.grant(key, self.holder, LEASE_S, ticket=ticket, superseding=fenced_off)
+
+        return await self._tried(grant, fence_off)
 
     async def _pause(self) -> None:
         shortest, longest = PAUSE_S

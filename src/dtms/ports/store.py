@@ -268,11 +268,17 @@ class Store(Protocol):
 
     async def release(self, lease: Lease) -> None: ...
 
-    async def grant(self, key: str, holder: str, ttl_s: float, *, ticket: int | None) -> Grant:
+    async def grant(
+        self, key: str, holder: str, ttl_s: float, *, ticket: int | None, superseding: int | None = None
+    ) -> Grant:
         """Take or re-take a lease with a higher token, and read the ticket's standing in the same transaction.
 
+        ``superseding`` is the token of a lease that lapsed under a holder that may still be running, and above which
+        one was announced to the gateway.
+
         Raises:
-            LeaseHeld: while another live holder has it.
+            LeaseHeld: while another live holder has it; ``is_lapsed`` when another that let it lapse could still send
+                under it, and is not the one that is superseded.
         """
         ...
 
