@@ -23,6 +23,7 @@ from dtms.domain.facts import Fact, FactKind
 from dtms.domain.market import Side
 from dtms.domain.trade import Mode
 from dtms.execute.engine import Engine, EngineOptions
+from dtms.execute.managing.hand import FirstLook
 from dtms.execute.managing.managers import Managers
 from dtms.execute.managing.steps import Step
 from dtms.replay import MAGIC_PREFIX
@@ -94,6 +95,7 @@ class Site:
         settings: Settings | None = None,
         mode: Mode = Mode.AUTO,
         steps: Sequence[Step] = (),
+        looks: FirstLook | None = None,
         start: bool = True,
         **changes: Any,
     ) -> "Site":
@@ -104,7 +106,7 @@ class Site:
         url = f"sqlite:///{(folder / 'store.db').as_posix()}"
         settings = settings or settings_for_tests()
         gateway = _gateway(terminal, clock, 1)
-        store, managers = _managers(gateway, clock, url, settings, mode, steps, 1)
+        store, managers = _managers(gateway, clock, url, settings, mode, steps, 1, looks)
         site = cls(
             market=market,
             url=url,
@@ -235,7 +237,14 @@ def _broker(gateway: Gateway, clock: LoopClock) -> Mt5Broker:
 
 
 def _managers(
-    gateway: Gateway, clock: LoopClock, url: str, settings: Settings, mode: Mode, steps: Sequence[Step], count: int
+    gateway: Gateway,
+    clock: LoopClock,
+    url: str,
+    settings: Settings,
+    mode: Mode,
+    steps: Sequence[Step],
+    count: int,
+    looks: FirstLook | None = None,
 ) -> tuple[SqlStore, Managers]:
     store = SqlStore(url, clock, inline=True)
     managers = Managers(
@@ -246,5 +255,6 @@ def _managers(
         options=EngineOptions(holder=f"main:{count}:0", mode=mode),
         draw=lambda: 0.5,
         steps=steps,
+        looks=looks,
     )
     return store, managers

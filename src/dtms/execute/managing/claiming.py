@@ -198,7 +198,7 @@ class Claiming:
         """Close the registry's entry of a position that was closed before it was taken up, by its deals."""
         bench = self._bench
         deals = await bench.broker.deals(position=row.identifier)
-        closed = closed_by(deals, bench.broker.intent_of)
+        closed = closed_by(deals, row.side, bench.broker.intent_of)
         if closed is None:
             return False
         free = Free(holder=bench.claims.holder, keys=(bench.key(row.ticket, row.symbol),))

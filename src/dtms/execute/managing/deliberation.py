@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from dtms.decide.proposals import Proposal, Proposed, Sighting
-from dtms.domain.actions import ActionKind
+from dtms.domain.actions import ActionKind, IntentState
 from dtms.domain.facts import Fact, FactKind
 from dtms.domain.managed import Managed
 from dtms.domain.snapshot import Snapshot
@@ -127,9 +127,15 @@ class Deliberation:
 
 
 def _hindrance(charge: Charge, scene: Scene | str) -> str | None:
-    """Return why a position is not to be touched now."""
+    """Return why a position is not to be touched now.
+
+    A part whose fate is unknown keeps no stop from being moved; another part is not asked for beside it.
+    """
     if isinstance(scene, str):
         return scene
-    if charge.open_intents:
-        return f"nobody can say yet what became of intent {next(iter(charge.open_intents))}"
+    if not charge.managed.is_active:
+        return "it has ended"
+    moving = (i for i in charge.open_intents.values() if i.action.kind.moves_stop)
+    if (unknown := next(moving, None)) is not None and unknown.state is not IntentState.NEEDS_HUMAN:
+        return f"nobody can say yet what became of intent {unknown.number}"
     return "somebody changes it just now" if charge.lock.locked() else None

@@ -237,9 +237,9 @@ class Round:
         """Record what went wrong with one position, once; what was half-made in memory is not believed."""
         self.counts.failures += 1
         told = f"{type(error).__name__}: {error}"
-        log.error("managing_failed", ticket=charge.managed.ticket, manager=charge.managed.manager.value, exc_info=error)
         if charge.noted.get("failed") == told:
             return
+        log.error("managing_failed", ticket=charge.managed.ticket, manager=charge.managed.manager.value, exc_info=error)
         charge.noted["failed"] = told
         managed = replace(charge.managed, needs_attention=f"managing it failed: {told}")
         fact = self._bench.fact(FactKind.CYCLE_FAILED, f"managing it failed: {told}", managed, {"alert": "ERROR"})
@@ -270,9 +270,9 @@ class Round:
     async def _broke(self, step: Step, error: Exception) -> None:
         self.counts.failures += 1
         told = f"{type(error).__name__}: {error}"
-        log.error("step_failed", step=step.name, exc_info=error)
         if self._broken.get(step.name) == told:
             return
+        log.error("step_failed", step=step.name, exc_info=error)
         self._broken[step.name] = told
         details = {"step": step.name, "alert": "ERROR"}
         fact = self._bench.journal.fact(FactKind.CYCLE_FAILED, f"{step.name} failed: {told}", details=details)

@@ -3,16 +3,15 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from dtms.decide.lives import in_order
-from dtms.decide.recovery import is_fully_told
+from dtms.decide.lives import in_order, lives
 from dtms.domain.account import MarginMode
 from dtms.domain.actions import ActionKind, ClosePosition, Intent, MoveStop, SetLevels
 from dtms.domain.facts import FactKind, Json
 from dtms.domain.managed import Managed
-from dtms.domain.market import Instrument
+from dtms.domain.market import Instrument, Side
 from dtms.domain.owners import Ownership
 from dtms.domain.position import Deal, DealEntry, DealReason, Position
-from dtms.domain.prices import same_price
+from dtms.domain.prices import ZERO, same_price
 from dtms.domain.snapshot import Snapshot
 from dtms.execute.managing.bench import Bench
 from dtms.execute.managing.floor import Charge, Floor
@@ -56,6 +55,9 @@ class Presence:
             BrokerUnavailable: when deals that are asked for cannot be read; nothing was concluded from that.
         """
         for charge in list(self._floor.charges.values()):
+            if not charge.managed.is_active:
+                self._leave(charge)
+                continue
             position = self._floor.position(charge.managed)
             if position is not None and is_as_known(charge.managed, position):
                 continue
@@ -68,6 +70,11 @@ class Presence:
                     await self._missing(charge, snapshot)
                 else:
                     await self._changed(charge, position, snapshot.taken_ms)
+
+    def _leave(self, charge: Charge) -> None:
+        """Forget what has ended, once nothing of it is open any more."""
+        if not charge.open_intents:
+            self._floor.drop(charge)
 
     # --- changed -------------------------------------------------------------------------------------------------
 
@@ -115,7 +122,7 @@ class Presence:
             return
         charge.asked_ms = now
         deals = await self._bench.broker.deals(position=managed.identifier)
-        closed = closed_by(deals, self._bench.broker.intent_of)
+        closed = closed_by(deals, managed.side, self._bench.broker.intent_of)
         if closed is not None:
             await self._close(charge, closed)
         elif not managed.unconfirmed:
@@ -133,8 +140,7 @@ class Presence:
         await self._bench.store.commit(Unit(managed=(after,), ownership=rows, facts=(fact,)))
         charge.managed = after
         self._floor.ownerships.pop(ticket, None)
-        if not charge.open_intents:
-            self._floor.drop(charge)
+        self._leave(charge)
         self._bench.journal.tell((fact,))
 
     async def _unconfirmed(self, charge: Charge) -> None:
@@ -156,9 +162,13 @@ def is_as_known(managed: Managed, position: Position) -> bool:
     )
 
 
-def closed_by(deals: Sequence[Deal], number_of: Callable[[int], int | None]) -> Closed | None:
-    """Return how a position was closed, None while its deals do not show that all of it was."""
-    if not is_fully_told(deals):
+def closed_by(deals: Sequence[Deal], side: Side, number_of: Callable[[int], int | None]) -> Closed | None:
+    """Return how a position was closed, None while its deals do not show that all of it was.
+
+    On a netting account one that was reversed is closed, and another has begun under its identifier.
+    """
+    told = lives(deals)
+    if not told or told[-1].entered == ZERO or not (told[-1].is_over or told[-1].side is not side):
         return None
     outs = [d for d in in_order(deals) if d.entry is not DealEntry.IN]
     last = outs[-1]

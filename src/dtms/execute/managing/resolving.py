@@ -203,7 +203,8 @@ class Resolving:
             charge.open_intents.pop(intent.number, None)
             charge.next_ms = 0
         for managed in unit.managed:
-            self._floor.add(managed)
+            if (known := self._floor.charges.get((managed.manager, managed.ticket))) is not None:
+                known.managed = managed
         for row in unit.ownership:
             self._floor.ownerships[row.ticket] = row
         self._bench.journal.tell(facts)

@@ -1,9 +1,10 @@
 """What the managers see: each symbol's market read once per pass, and each position in it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dtms.decide.proposals import Sighting
+from dtms.domain.actions import ActionKind
 from dtms.domain.facts import Fact
 from dtms.domain.market import Instrument, Tick, Timeframe
 from dtms.domain.position import Position
@@ -18,6 +19,8 @@ from dtms.market.gates import Gates, GatesBook
 from dtms.market.levels import Levels
 from dtms.market.view import MarketView
 
+HELD_MS = 10_000
+"""How long no other part is asked for, from a look on at which the fate of one was unknown."""
 ALWAYS = frozenset({Timeframe.M5, Timeframe.M15})
 
 
@@ -139,6 +142,9 @@ class Sights:
     def sighting(self, charge: Charge, position: Position, scene: Scene, now_ms: int) -> Sighting:
         """Return one position as its manager sees it."""
         managed = charge.managed
+        if any(i.action.kind.changes_exposure for i in charge.open_intents.values()):
+            held = {**managed.not_before_ms, ActionKind.TAKE_PARTIAL.value: now_ms + HELD_MS}
+            managed = replace(managed, not_before_ms=held)
         return Sighting(
             managed=managed,
             position=position,
