@@ -10,6 +10,7 @@ from rich.console import Console
 from dtms.bench import report
 from dtms.bench.figures import Figure
 from dtms.bench.machine import describe
+from dtms.bench.managers import measure_managers
 from dtms.bench.measure import CannotMeasure
 from dtms.bench.passes import measure_passes, measure_views
 from dtms.bench.queries import measure_queries
@@ -25,6 +26,7 @@ Measure = Callable[[Say], Iterator[Figure]]
 BENCHES: Mapping[str, Measure] = {
     "views": measure_views,
     "passes": measure_passes,
+    "managers": measure_managers,
     "store": measure_store,
     "registration": measure_registration,
     "queries": measure_queries,
