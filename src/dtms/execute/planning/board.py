@@ -29,6 +29,8 @@ class Card:
     """When the broker's history was last asked for it."""
     held: str | None = None
     """The rule that stops it although it is due, as it was last recorded."""
+    failed: str | None = None
+    """What went wrong when it was last followed."""
     stops: int = 0
     """How often in a row it was stopped."""
 

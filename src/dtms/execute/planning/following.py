@@ -6,8 +6,10 @@ Absence proves nothing: an order counts as gone, and a position as closed, when 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import structlog
+
 from dtms.decide.plans_status import moved
-from dtms.domain.errors import ChangedMeanwhile
+from dtms.domain.errors import BrokerUnavailable, ChangedMeanwhile, PermissionGone, StoreFailed
 from dtms.domain.owners import Ownership
 from dtms.domain.plans import Plan, PlanStatus
 from dtms.domain.position import Deal, DealEntry, Position
@@ -19,6 +21,8 @@ from dtms.execute.planning import outcomes
 from dtms.execute.planning.board import Board, Card, reread
 from dtms.execute.planning.desk import PlanDesk
 from dtms.ports.store import Unit
+
+log = structlog.get_logger(__name__)
 
 ASK_MS = 2_000
 ASK_SLOWLY_MS = 30_000
@@ -51,19 +55,36 @@ class Following:
         fired = self._board.with_status(
             PlanStatus.EXECUTING, PlanStatus.PENDING_ORDER_PLACED, PlanStatus.EXECUTED, PlanStatus.PENDING
         )
-        books = self._books(look.snapshot) if fired else None
+        if not fired:
+            return
+        books = self._books(look.snapshot)
         for card in fired:
-            if books is None:
-                continue
-            match card.plan.status:
-                case PlanStatus.EXECUTING:
-                    await self._executing(card, look)
-                case PlanStatus.PENDING_ORDER_PLACED:
-                    await self._resting(card, books, look)
-                case PlanStatus.EXECUTED:
-                    await self._executed(card, books, look)
-                case _:
-                    await self._late(card, books, look)
+            await self._isolated(card, books, look)
+
+    async def _isolated(self, card: Card, books: _Books, look: Look) -> None:
+        """Follow one plan; what goes wrong with it is logged once, and leaves the others alone."""
+        try:
+            await self._follow(card, books, look)
+        except (BrokerUnavailable, StoreFailed, PermissionGone):
+            raise
+        except Exception as error:
+            told = f"{type(error).__name__}: {error}"
+            if card.failed != told:
+                log.error("plan_not_followed", plan=card.plan.id, exc_info=error)
+            card.failed = told
+        else:
+            card.failed = None
+
+    async def _follow(self, card: Card, books: _Books, look: Look) -> None:
+        match card.plan.status:
+            case PlanStatus.EXECUTING:
+                await self._executing(card, look)
+            case PlanStatus.PENDING_ORDER_PLACED:
+                await self._resting(card, books, look)
+            case PlanStatus.EXECUTED:
+                await self._executed(card, books, look)
+            case _:
+                await self._late(card, books, look)
 
     def _books(self, snapshot: Snapshot) -> _Books:
         numbers, positions = self._desk.broker.number_in, snapshot.positions.values()
@@ -156,9 +177,12 @@ class Following:
     async def _executed(self, card: Card, books: _Books, look: Look) -> None:
         """Close a plan whose position has its closing deals."""
         plan = card.plan
-        if plan.ticket is None or plan.ticket in books.by_identifier or not self._is_time(card, look.now_ms):
+        held = books.by_identifier.get(plan.ticket or 0)
+        is_open = held is not None and held.side is plan.side
+        if plan.ticket is None or is_open or not self._is_time(card, look.now_ms):
             return
-        closed = closed_by(await self._desk.broker.deals(position=plan.ticket), self._desk.broker.intent_of)
+        deals = await self._desk.broker.deals(position=plan.ticket)
+        closed = closed_by(deals, plan.side, self._desk.broker.intent_of)
         if closed is not None:
             told = f"position closed at {closed.price:.10g} ({closed.reason}), profit {closed.money:.2f}"
             await self._commit(moved(plan, PlanStatus.CLOSED, closed.at_ms, told))
