@@ -172,6 +172,7 @@ def _shape(planned: object, grid: Instrument, *, reflect: bool) -> object:
         if isinstance(action, ClosePosition):
             told.append((action.position, action.volume, None, None))
         else:
+            assert isinstance(action, MoveStop | OpenPosition)
             volume = action.volume if isinstance(action, OpenPosition) else None
             held = action.position if isinstance(action, MoveStop) else 0
             told.append((held, volume, points(action.stop), points(action.target)))

@@ -82,7 +82,7 @@ class Standing:
     @property
     def owner(self) -> Owner | None:
         """The owner; None for one that is unknown to us. DTMS owns only what it watches."""
-        if self.ownership is None:
+        if self.ownership is None or self.ownership.closed_ms is not None:
             return self.defended.owner if self.defended is not None else Owner.NOBODY
         owner = self.ownership.manager
         return Owner.NOBODY if owner is Owner.DTMS and self.defended is None else owner
@@ -105,7 +105,7 @@ class Standing:
     def mode(self, configured: Mode) -> Mode:
         """Return the mode that holds for the ticket: its own, the account's, or the configured one."""
         own = self.ownership.mode if self.ownership is not None else None
-        of_trade = self.defended.mode if self.defended is not None else None
+        of_trade = self.trade.mode if self.trade is not None else None
         return of_trade or own or self.account_mode or configured
 
 
