@@ -1,6 +1,7 @@
 """Claims, releases and hand-overs: who may, what is written, and that one of two who claim at once wins."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,13 @@ from tests.trading.families import hedged
 from tests.trading.house import House, built, in_house, refusal
 
 from dtms.adapters.virtual_loop import run_virtual
+from dtms.domain.errors import LeaseHeld
 from dtms.domain.facts import FactKind
+from dtms.domain.owners import Standing
 from dtms.domain.trade import Owner, State
+from dtms.execute.trading.requests import Modification
 from dtms.execute.trading.service import Changed, Code, OwnerChange, TradingRefused
-from dtms.ports.store import Unit
+from dtms.ports.store import Free, Unit
 
 EXITS, UNIVERSAL, DTMS = Owner.EXITS.value, Owner.UNIVERSAL.value, Owner.DTMS.value
 
@@ -155,6 +159,53 @@ def test_an_owner_does_not_change_while_another_has_the_lease(tmp_path: Path) ->
         assert await house.store.ownerships([ticket]) == []
         await house.store.release(grant.lease)
         assert (await house.trading.change_owner(claim(ticket))).entry.managed_by == EXITS
+
+    in_house(tmp_path, scene)
+
+
+def test_dtms_does_not_turn_defensive_between_the_look_and_the_claim(tmp_path: Path) -> None:
+    """What yielded when it was looked at would be taken from DTMS in the middle of its defence."""
+
+    async def scene(house: House) -> None:
+        ticket = house.open()
+        trade = await house.watch(ticket, State.HEALTHY, by_watcher=True)
+        defensive = replace(trade, machine=replace(trade.machine, state=State.WARNING_L2))
+        free, read, looks = Free(holder="dtms:9:0", keys=(str(ticket),)), house.store.standing, 0
+
+        async def reading(of: int) -> Standing:
+            nonlocal looks
+            looks += 1
+            standing = await read(of)
+            with suppress(LeaseHeld):
+                if looks > 1:  # the first look is at whose it is, the second judges
+                    await house.store.commit(Unit(trades=(defensive,), free=free))
+            return standing
+
+        house.store.standing = reading  # type: ignore[method-assign]
+        await house.trading.change_owner(claim(ticket, Owner.UNIVERSAL, DTMS, strategy_type="kill_zone"))
+        now = await read(ticket)
+        assert looks > 1
+        assert (now.owner, now.state) == (Owner.UNIVERSAL, State.HEALTHY)
+        await house.store.commit(Unit(trades=(defensive,), free=free))  # it was the lease alone that was in its way
+
+    in_house(tmp_path, scene)
+
+
+def test_an_owner_does_not_change_while_a_request_of_the_same_program_is_on_its_way(tmp_path: Path) -> None:
+    async def scene(house: House) -> None:
+        bid = house.tick().bid
+        ticket, send = house.open(stop=round(bid - 100, 2)), house.broker.send
+        claims: list[asyncio.Task[Changed]] = []
+
+        async def slowly(*about: Any, **more: Any) -> Any:
+            claims.append(asyncio.create_task(house.trading.change_owner(claim(ticket, Owner.EXITS))))
+            await house.clock.sleep_machine(1.0)
+            assert await house.store.ownerships([ticket]) == []
+            return await send(*about, **more)
+
+        house.broker.send = slowly  # type: ignore[method-assign]
+        assert (await house.trading.modify(Modification(ticket=ticket, stop=round(bid - 50, 2)))).ok
+        assert (await claims[0]).entry.managed_by == EXITS
 
     in_house(tmp_path, scene)
 

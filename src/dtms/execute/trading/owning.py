@@ -25,7 +25,7 @@ from dtms.execute.trading.opening import require_strategy
 from dtms.execute.trading.registry import Registry
 from dtms.execute.trading.service import Changed, Code, OwnerChange, TradingRefused
 from dtms.execute.trading.whose import Known, known
-from dtms.ports.store import Authority, Free, Kept, Unit
+from dtms.ports.store import Authority, Kept, Lease, Unit
 
 TRIES = 3
 
@@ -60,11 +60,16 @@ class Owning:
         account = await self._desk.broker.account()
         wanted = _Wanted(change=change, at=at, by=by, account=(account.login, account.server))
         try:
-            return await self._desk.leases.when_free(lambda: self._following(wanted))
+            if by.under is not None:
+                async with self._desk.turns.of(at.key):
+                    return await self._following(wanted, by.under)
+            # Held from the look to the commit: DTMS could turn defensive in between, or a request be on its way.
+            async with self._desk.leases.held(at.key, at.ticket) as held:
+                return await self._following(wanted, held.lease)
         except LeaseHeld as error:
             raise endings.lease_held(error) from None
 
-    async def _following(self, wanted: _Wanted) -> Changed:
+    async def _following(self, wanted: _Wanted, under: Lease) -> Changed:
         """Judge anew when the entry changed in between: then its owner is most often not the one expected any more.
 
         Raises:
@@ -72,21 +77,17 @@ class Owning:
         """
         for _ in range(TRIES):
             try:
-                return await self._attempt(wanted)
+                return await self._attempt(wanted, under)
             except ChangedMeanwhile:
                 continue
-            except LeaseHeld:
-                raise
             except PermissionGone as error:
-                if wanted.by.under is None:
-                    raise
                 details: dict[str, Json] = {"key": wanted.at.key, "rule": "lease_lost"}
                 raise TradingRefused(Code.LEASE_HELD, f"{error}.", details) from error
         told = f"Position {wanted.change.ticket} changes hands just now; ask again."
         raise TradingRefused(Code.CONFLICT, told, {"ticket": wanted.change.ticket, "rule": "owner_changed"})
 
-    async def _attempt(self, wanted: _Wanted) -> Changed:
-        """Judge by what is true now, and commit only if it still is."""
+    async def _attempt(self, wanted: _Wanted, under: Lease) -> Changed:
+        """Judge by what is true under the lease, and commit only while it is held."""
         change, standing = wanted.change, await self._desk.store.standing(wanted.at.ticket)
         before = endings.owner_word(standing)
         _require_expected(change, before)
@@ -94,13 +95,11 @@ class Owning:
             return Changed(before=before, entry=await self._registry.entry_of(standing))
         _require_say(wanted.by, standing)
         row, letter = self._written(wanted, standing)
-        under = wanted.by.under
         unit = Unit(
             ownership=() if row is None else (row,),
             keep=() if letter is None else (letter,),
             facts=(told := self._told(wanted, before),),
-            free=Free(holder=self._desk.leases.holder, keys=(wanted.at.key,)) if under is None else None,
-            authority=None if under is None else Authority(key=under.key, holder=under.holder, token=under.token),
+            authority=Authority(key=under.key, holder=under.holder, token=under.token),
         )
         await self._desk.store.commit(unit)
         self._desk.journal.tell((told,))
