@@ -7,7 +7,8 @@ from functools import partial
 from typing import Any
 
 from dtms.audit.ledger import Author, Ledger, LevelChange, Request
-from dtms.audit.world import Grant, Look, Span, Unsound, World
+from dtms.audit.spans import Span
+from dtms.audit.world import Grant, Look, Unsound, World
 from dtms.domain.account import MarginMode
 from dtms.domain.actions import ActionKind, Intent, IntentState, MoveStop
 from dtms.domain.facts import Fact, FactKind
@@ -336,8 +337,9 @@ def _token_given_twice(world: World) -> World:
 
 
 def _outlived_token(world: World) -> World:
-    newer = Grant(key="engine", holder="b", token=2, at_ms=intent_of(world, ActionKind.OPEN_HEDGE).created_ms - 1)
-    return replace(world, grants=[Grant(key="engine", holder="a", token=1, at_ms=0), newer])
+    hedge, key = intent_of(world, ActionKind.OPEN_HEDGE), str(trade_of(world).ticket)
+    newer = Grant(key=key, holder="b", token=hedge.token + 1, at_ms=hedge.created_ms - 1)
+    return replace(world, grants=[Grant(key=key, holder="a", token=1, at_ms=0), newer])
 
 
 def _foreign_position(world: World) -> World:

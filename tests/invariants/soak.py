@@ -32,8 +32,9 @@ from dtms.adapters.mt5 import Mt5Broker
 from dtms.adapters.store_sql.store import SqlStore
 from dtms.adapters.virtual_loop import run_virtual
 from dtms.audit.invariants import judge
+from dtms.audit.spans import Span
 from dtms.audit.violations import Violation
-from dtms.audit.world import Look, Span, Unsound
+from dtms.audit.world import Look, Unsound
 from dtms.domain.actions import IntentState
 from dtms.domain.errors import DtmsError, StoreFailed
 from dtms.domain.facts import Fact, FactKind

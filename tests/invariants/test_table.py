@@ -1,4 +1,4 @@
-"""The table of invariants is whole: 29 rows, each judged by a check or by tests that exist."""
+"""The table of invariants is whole: its rows are numbered through, each judged by a check or by tests that exist."""
 
 import ast
 from pathlib import Path
@@ -9,11 +9,11 @@ from dtms.audit.invariants import AUDITED, INVARIANTS, Invariant
 from dtms.audit.world import Need
 
 ROOT = Path(__file__).parents[2]
-PRODUCTION = {1, 3, 4, 5, 7, 8, 10, 12, 14, 15, 16, 17, 20, 25}
+PRODUCTION = {1, 3, 4, 5, 7, 8, 10, 12, 14, 15, 16, 17, 20, 25, 30, 31, 32, 33}
 
 
-def test_there_are_29() -> None:
-    assert [row.number for row in INVARIANTS] == list(range(1, 30))
+def test_there_are_33() -> None:
+    assert [row.number for row in INVARIANTS] == list(range(1, 34))
 
 
 def test_each_is_judged_by_a_check_or_by_a_test() -> None:

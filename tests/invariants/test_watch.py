@@ -191,8 +191,6 @@ async def _intent_forgotten(scene: Audited) -> None:
 TAMPERINGS: dict[str, tuple[int, Callable[[Audited], Awaitable[None]]]] = {
     "a second hedge by hand with our magic": (5, _second_hedge),
     "a position with a number that no intent has": (12, _number_of_nobody),
-    "a rogue program loosens the stop": (8, _rogue_loosens),
-    "the stop is removed": (8, _stop_removed),
     "another program closes the hedge": (17, _robot_closes_the_hedge),
     "closed in the store, open at the broker": (4, _ended_on_nothing),
     "an intent that nobody resolves": (14, _intent_forgotten),
@@ -213,6 +211,21 @@ def test_a_tampering_raises_one_alert(number: int, tamper: Callable[[Audited], A
         later = [fact for fact in await scene.alerts() if fact.details["invariant"] == number]
         assert [fact.details["about"] for fact in later] == [fact.details["about"] for fact in alerts]
         assert len({fact.details["about"] for fact in later}) == len(later)
+
+    audited(act)
+
+
+@pytest.mark.parametrize("change", [_rogue_loosens, _stop_removed])
+def test_a_stop_that_somebody_loosens_is_told_once(change: Callable[[Audited], Awaitable[None]]) -> None:
+    """The engine sees it first and tells it with an alert; the audit adds none."""
+
+    async def act(scene: Audited) -> None:
+        await change(scene)
+        await scene.on.play(11)
+        kinds = frozenset({FactKind.CHANGED_OUTSIDE.value})
+        told = [fact for fact in await scene.on.store.facts(kinds=kinds) if fact.details.get("alert")]
+        assert len(told) == 1
+        assert not await scene.alerts()
 
     audited(act)
 

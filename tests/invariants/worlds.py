@@ -11,8 +11,7 @@ from dtms.audit.invariants import judge
 from dtms.audit.violations import Violation
 from dtms.audit.world import Books, World
 from dtms.domain.trade import State, Trade
-from dtms.ports.store import Controls, Store
-from dtms.replay import Stage
+from dtms.ports.store import Controls, KeptKind, Store
 from dtms.settings import Settings
 from dtms.terminal.simulated.config import SimConfig
 
@@ -22,15 +21,21 @@ FACTS_AT_ONCE = 1_000_000
 
 async def books_of(store: Store, acknowledged: frozenset[int] = frozenset()) -> Books:
     """Read all that a store has."""
-    loaded = await store.load()
+    loaded, intents = await store.load(), await store.intents()
+    tickets = {intent.ticket for intent in intents if intent.ticket}
+    entries = {e.ticket: e for e in (*await store.ownerships(), *await store.ownerships(sorted(tickets)))}
     return Books(
         trades=await _trades(store, loaded.tickets),
         stored=loaded.tickets,
-        intents=await store.intents(),
+        intents=intents,
         facts=await store.facts(limit=FACTS_AT_ONCE),
         facts_since_ms=0,
         controls=loaded.controls,
         acknowledged=acknowledged,
+        ownerships=tuple(entries.values()),
+        managed=await store.managed(),
+        plans=await store.plans(),
+        letters=frozenset(int(kept.key) for kept in await store.kept(KeptKind.REGISTRATION)),
     )
 
 
@@ -39,8 +44,8 @@ async def _trades(store: Store, tickets: frozenset[int]) -> Sequence[Trade]:
     return [trade for trade in found if trade is not None]
 
 
-async def world_of(on: Stage, config: SimConfig, settings: Settings, **known: Any) -> World:
-    """Look at both sides of a running stage."""
+async def world_of(on: Any, config: SimConfig, settings: Settings, **known: Any) -> World:
+    """Look at both sides of what runs: a stage, or a site of managers."""
     acknowledged = known.pop("acknowledged", frozenset())
     specs = [symbol.spec for symbol in config.symbols]
     ledger = told(on.terminal.simulation.ledger, specs, config.account, on.clock.market_ms())

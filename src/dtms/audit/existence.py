@@ -1,11 +1,12 @@
 """Trades and their rows: that none is lost, doubled, forgotten or ended without evidence (1 to 4, 23, 25)."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from dtms.audit.violations import Violation
 from dtms.audit.world import World, is_alert
 from dtms.domain.facts import FactKind
+from dtms.domain.managed import Managed
 from dtms.domain.position import Position
 from dtms.domain.prices import ZERO
 from dtms.domain.trade import State, Trade
@@ -34,7 +35,17 @@ def check_02_one_position_one_trade(world: World) -> Iterator[Violation]:
         for identifier in world.families[trade.ticket].members:
             if members[identifier] > 1:
                 yield _of_position(trade, identifier, "a position belongs to two families")
+    yield from _managed_twice(world, members)
     yield from _registered_twice(world)
+
+
+def _managed_twice(world: World, members: Mapping[int, int]) -> Iterator[Violation]:
+    hands = Counter((m.manager, m.server, m.login, m.identifier) for m in world.held_by_managers)
+    for managed in world.held_by_managers:
+        if hands[managed.manager, managed.server, managed.login, managed.identifier] > 1:
+            yield _of_position(managed, managed.identifier, f"{managed.manager.value} has one position twice")
+        if managed.identifier in members:
+            yield _of_position(managed, managed.identifier, "a position that dtms opened is in a manager's hands")
 
 
 def _registered_twice(world: World) -> Iterator[Violation]:
@@ -47,7 +58,7 @@ def _registered_twice(world: World) -> Iterator[Violation]:
                 is_registered = fact.kind is FactKind.REGISTERED
 
 
-def _of_position(trade: Trade, identifier: int, words: str) -> Violation:
+def _of_position(trade: Trade | Managed, identifier: int, words: str) -> Violation:
     return Violation(number=2, ticket=trade.ticket, about=f"position {identifier}", words=words)
 
 
@@ -122,15 +133,25 @@ def check_23_store_and_broker_agree(world: World) -> Iterator[Violation]:
             yield from _differences(trade, held.get(trade.identifier))
         if not trade.disabled:
             yield from _family_differences(trade, held, set(world.families[trade.ticket].members))
+    for managed in world.held_by_managers:
+        known.add(managed.identifier)
+        if managed.identifier not in fresh:
+            yield from _differences(managed, held.get(managed.identifier))
     for position in held.values():
         ours = world.ledger.number_of(position.magic, position.comment)
-        if ours is not None and position.identifier not in known:
+        if ours is not None and position.identifier not in known and not opens_trade(world, ours):
             yield Violation(
                 number=23,
                 ticket=None,
                 about=f"position {position.identifier}",
                 words="a position of ours belongs to no trade",
             )
+
+
+def opens_trade(world: World, number: int) -> bool:
+    """Answer whether an intent opens a trade of its own, which is no trade's family."""
+    intent = world.intents.get(number)
+    return intent is not None and intent.action.kind.opens_trade
 
 
 def _changed_lately(world: World) -> set[int]:
@@ -141,7 +162,7 @@ def _changed_lately(world: World) -> set[int]:
     return dealt | {world.identifiers.get(ticket, ticket) for ticket in moved}
 
 
-def _differences(trade: Trade, position: Position | None) -> Iterator[Violation]:
+def _differences(trade: Trade | Managed, position: Position | None) -> Iterator[Violation]:
     there = (ZERO, None, None) if position is None else (position.volume, position.stop, position.target)
     here = (trade.volume, trade.stop, trade.target) if trade.volume else (ZERO, None, None)
     if here != there:
@@ -176,13 +197,14 @@ def _plain(value: object) -> float | None:
 
 
 def check_25_expected_account(world: World) -> Iterator[Violation]:
-    """Every trade is of the account that the terminal is connected to."""
+    """Every trade, in whatever hands, is of the account that the terminal is connected to."""
     login, server = world.ledger.account
-    for trade in world.books.trades:
-        if (trade.login, trade.server) != (login, server):
+    watched: list[Trade | Managed] = [*world.books.trades, *world.held_by_managers]
+    for one in watched:
+        if (one.login, one.server) != (login, server):
             yield Violation(
                 number=25,
-                ticket=trade.ticket,
+                ticket=one.ticket,
                 about="account",
-                words=f"it is of {trade.login} at {trade.server}, and the terminal is on {login} at {server}",
+                words=f"it is of {one.login} at {one.server}, and the terminal is on {login} at {server}",
             )

@@ -6,7 +6,7 @@ from decimal import Decimal
 from dtms.audit.ledger import Author, Step, side_of
 from dtms.audit.violations import Violation
 from dtms.audit.world import Family, World
-from dtms.domain.actions import ActionKind, ClosePosition, Intent, OpenPosition
+from dtms.domain.actions import ActionKind, ClosePosition, Intent, OpenPosition, PlaceOrder
 from dtms.domain.facts import FactKind
 from dtms.domain.market import Instrument
 from dtms.domain.position import Deal, DealEntry
@@ -146,26 +146,22 @@ def _is_closing(world: World, trade: Trade, from_ms: int, to_ms: int) -> bool:
 
 def check_10_closes_fit(world: World) -> Iterator[Violation]:
     """No position was closed beyond what was open; what dtms closes fits the step and the minimum."""
-    for trade in world.books.trades:
-        instrument = world.ledger.instruments.get(trade.symbol)
-        if instrument is None:
-            continue
-        if world.ledger.can_hedge:
-            yield from _crossings(world, trade)
-        for intent in world.intents_by_trade.get(trade.ticket, ()):
-            if isinstance(intent.action, ClosePosition):
-                yield from _planned_close(trade, intent, intent.action, instrument)
-        yield from _rests(world, trade, instrument)
-
-
-def _crossings(world: World, trade: Trade) -> Iterator[Violation]:
-    for identifier in world.families[trade.ticket]:
+    for identifier, ticket in world.tracked.items():
         for step in world.holdings.steps(identifier):
-            if step.before * step.after < ZERO or (step.before == ZERO and step.deal.entry is not DealEntry.IN):
-                yield _close(trade, f"deal {step.deal.ticket}", "more was closed than was open", step)
+            if world.ledger.can_hedge and _crosses(step):
+                yield _close(ticket, f"deal {step.deal.ticket}", "more was closed than was open", step)
+            yield from _rest(world, ticket, step)
+    for intent in world.books.intents:
+        instrument = world.ledger.instruments.get(intent.action.symbol)
+        if isinstance(intent.action, ClosePosition) and instrument is not None:
+            yield from _planned_close(intent, intent.action, instrument)
 
 
-def _planned_close(trade: Trade, intent: Intent, action: ClosePosition, instrument: Instrument) -> Iterator[Violation]:
+def _crosses(step: Step) -> bool:
+    return step.before * step.after < ZERO or (step.before == ZERO and step.deal.entry is not DealEntry.IN)
+
+
+def _planned_close(intent: Intent, action: ClosePosition, instrument: Instrument) -> Iterator[Violation]:
     rest = action.expected_volume - action.volume
     wrong = {
         "the volume to close is not on the step": action.volume % instrument.volume_step != ZERO,
@@ -174,26 +170,27 @@ def _planned_close(trade: Trade, intent: Intent, action: ClosePosition, instrume
     }
     for words in (words for words, holds in wrong.items() if holds):
         figures = {"close": float(action.volume), "of": float(action.expected_volume)}
-        yield Violation(number=10, ticket=trade.ticket, about=f"intent {intent.number}", words=words, figures=figures)
+        yield Violation(number=10, ticket=intent.ticket, about=f"intent {intent.number}", words=words, figures=figures)
 
 
-def _rests(world: World, trade: Trade, instrument: Instrument) -> Iterator[Violation]:
-    for identifier in world.families[trade.ticket]:
-        for step in world.holdings.steps(identifier):
-            number = world.ledger.number_of_deal(step.deal)
-            intent = world.intents.get(number) if number is not None else None
-            if step.deal.entry is DealEntry.IN or intent is None or not isinstance(intent.action, ClosePosition):
-                continue
-            if step.deal.volume % instrument.volume_step != ZERO:
-                yield _close(trade, f"deal {step.deal.ticket}", "a close is not on the volume step", step)
-            filled_whole = step.deal.volume >= intent.action.volume
-            if filled_whole and ZERO < abs(step.after) < instrument.volume_min:
-                yield _close(trade, f"deal {step.deal.ticket}", "what is left is below the minimum", step)
+def _rest(world: World, ticket: int, step: Step) -> Iterator[Violation]:
+    number = world.ledger.number_of_deal(step.deal)
+    intent = world.intents.get(number) if number is not None else None
+    instrument = world.ledger.instruments.get(step.deal.symbol)
+    if instrument is None or step.deal.entry is DealEntry.IN or intent is None:
+        return
+    if not isinstance(intent.action, ClosePosition):
+        return
+    if step.deal.volume % instrument.volume_step != ZERO:
+        yield _close(ticket, f"deal {step.deal.ticket}", "a close is not on the volume step", step)
+    filled_whole = step.deal.volume >= intent.action.volume
+    if filled_whole and ZERO < abs(step.after) < instrument.volume_min:
+        yield _close(ticket, f"deal {step.deal.ticket}", "what is left is below the minimum", step)
 
 
-def _close(trade: Trade, about: str, words: str, step: Step) -> Violation:
+def _close(ticket: int, about: str, words: str, step: Step) -> Violation:
     figures = {"before": float(step.before), "closed": float(step.deal.volume), "after": float(step.after)}
-    return Violation(number=10, ticket=trade.ticket, about=about, words=words, figures=figures)
+    return Violation(number=10, ticket=ticket, about=about, words=words, figures=figures)
 
 
 def check_11_exposure_never_grows(world: World) -> Iterator[Violation]:
@@ -221,6 +218,8 @@ def check_19_adds_on_sound_data(world: World) -> Iterator[Violation]:
         intent = world.intents.get(request.number) if request.number is not None else None
         if intent is None or not intent.action.kind.adds_risk or request.author is not Author.DTMS:
             continue
+        if isinstance(intent.action, PlaceOrder):
+            continue  # waits for its price, whatever is quoted now
         for why in _unsound(world, intent, request.bid, request.ask):
             yield Violation(
                 number=19,

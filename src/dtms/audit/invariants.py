@@ -1,13 +1,14 @@
 """The invariants, one row each: what must hold, who audits it in production, and what judges it.
 
 Most are judged by a check on a ``World``. The others cannot be seen in an end result (that recovery run twice is
-recovery once, that an answer leaked nothing): the tests that judge them are named.
+recovery once, that an answer leaked nothing): the tests that judge them are named. Those from 30 on are what several
+managers over one store add.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from dtms.audit import authority, existence, exposure, history, requests, stops
+from dtms.audit import authority, existence, exposure, history, managers, requests, stops
 from dtms.audit.violations import Check, Violation
 from dtms.audit.world import Need, World
 
@@ -177,6 +178,20 @@ INVARIANTS: tuple[Invariant, ...] = (
         ),
     ),
     _row(29, "A tightening never waits for an exposure-adding action", requests.check_29_tightening_never_waits),
+    _row(30, "No position has two managers that act as its owner", managers.check_30_one_owner, production=True),
+    _row(
+        31,
+        "What a manager holds has a position, or evidence of its end",
+        managers.check_31_what_is_held_is_there,
+        production=True,
+    ),
+    _row(32, "A plan fires at most once", managers.check_32_a_plan_fires_once, production=True),
+    _row(
+        33,
+        "What an execution opened belongs to a manager",
+        managers.check_33_what_was_opened_has_a_manager,
+        production=True,
+    ),
 )
 
 

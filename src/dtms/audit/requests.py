@@ -1,12 +1,25 @@
 """Requests and their intents: committed first, sent once, resolved, under the newest token (12 to 15, 20, 29)."""
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 
 from dtms.audit.ledger import INVALID_FILL, Author
+from dtms.audit.standings import SLACK_MS
+from dtms.audit.stops import is_looser
 from dtms.audit.violations import Violation
-from dtms.audit.world import World, sent
-from dtms.domain.actions import ActionKind, ClosePosition, Intent, IntentState, OpenPosition
+from dtms.audit.world import World, is_of_main, sent
+from dtms.domain.actions import (
+    ActionKind,
+    CancelOrder,
+    ClosePosition,
+    Intent,
+    IntentState,
+    OpenPosition,
+    PlaceOrder,
+    SetLevels,
+)
 from dtms.domain.facts import FactKind
+from dtms.domain.owners import Asker
 from dtms.domain.position import Deal, DealEntry
 
 GRACE_S = 120.0
@@ -38,7 +51,7 @@ def _deal(world: World, deal: Deal, number: int) -> Iterator[Violation]:
     action, about = intent.action, f"deal {deal.ticket}"
     if deal.symbol != action.symbol:
         yield _unexplained(intent.ticket, about, "a deal of another symbol than its intent's")
-    if deal.entry is DealEntry.IN and not (isinstance(action, OpenPosition) and deal.side is action.side):
+    if deal.entry is DealEntry.IN and not (isinstance(action, OpenPosition | PlaceOrder) and deal.side is action.side):
         yield _unexplained(intent.ticket, about, "a deal opened what its intent did not ask for")
     closed = world.identifiers.get(action.position, action.position) if isinstance(action, ClosePosition) else None
     if deal.entry is not DealEntry.IN and closed not in (None, deal.position_id):
@@ -73,15 +86,20 @@ def _sent_twice(world: World, intent: Intent) -> Iterator[Violation]:
 
 
 def _open_at_once(world: World) -> Iterator[Violation]:
-    """Two requests of a kind that add exposure, or two partial closes, open at the same time."""
+    """Two requests of a kind that add exposure, or two partial closes of whomever, open at the same time."""
     for ticket, intents in world.intents_by_trade.items():
-        for kinds in ((ActionKind.OPEN_HEDGE, ActionKind.READD), (ActionKind.CLOSE_PART,)):
+        in_turn = sorted(sent(intents if ticket else ()), key=lambda i: (i.created_ms, i.number))
+        for kinds in SOLE:
             before: Intent | None = None
-            for intent in (i for i in sent(intents) if i.action.kind in kinds):
+            for intent in (i for i in in_turn if i.action.kind in kinds):
                 if before is not None and _is_open_at(before, intent.created_ms):
                     words = f"it was begun while intent {before.number} was still open"
                     yield Violation(number=13, ticket=ticket, about=f"intent {intent.number}", words=words)
                 before = intent
+
+
+SOLE = ((ActionKind.OPEN_HEDGE, ActionKind.READD), (ActionKind.CLOSE_PART, ActionKind.TAKE_PARTIAL))
+"""Kinds of which one at most may be open for a ticket."""
 
 
 def _is_open_at(intent: Intent, at_ms: int) -> bool:
@@ -113,39 +131,58 @@ def check_14_intents_are_resolved(world: World) -> Iterator[Violation]:
 
 def _is_told(world: World, intent: Intent) -> bool:
     trade = world.trades.get(intent.ticket)
-    if trade is not None and trade.needs_attention is not None:
+    if trade is not None and not is_of_main(intent) and trade.needs_attention is not None:
         return True
-    told = (f for f in world.facts_by_trade.get(intent.ticket, ()) if f.kind is FactKind.NEEDS_ATTENTION)
-    return intent.created_ms < world.books.facts_since_ms or any(f.details.get("intent") == intent.number for f in told)
+    return intent.created_ms < world.books.facts_since_ms or intent.number in world.shouted
 
 
 def check_15_tokens_rise(world: World) -> Iterator[Violation]:
-    """Tokens strictly rise with each grant, and nothing is sent with an older one than the newest."""
+    """Tokens of a lease strictly rise with each grant, and nothing is sent under an older one than the newest."""
     newest: dict[str, int] = {}
     for grant in world.grants:
         if grant.token <= newest.get(grant.key, 0):
             words = f"token {grant.token} of lease {grant.key} follows {newest[grant.key]}"
             yield Violation(number=15, ticket=None, about=f"token {grant.token} of {grant.key}", words=words)
         newest[grant.key] = max(newest.get(grant.key, 0), grant.token)
-    highest = 0
-    for intent in sorted(world.books.intents, key=lambda i: i.number):
-        floor = max([highest, *(g.token for g in world.grants if g.key == "engine" and g.at_ms < intent.created_ms)])
+    held = {lease.key: lease.token for lease in world.books.leases}
+    by_key: defaultdict[str, list[Intent]] = defaultdict(list)
+    for intent in sent(world.books.intents):
+        key = world.key_of(intent)
+        if key is not None:
+            by_key[key].append(intent)
+    for key, intents in by_key.items():
+        yield from _outlived(world, key, intents)
+        for intent in intents:
+            if intent.token > held.get(key, intent.token):
+                yield _token(intent, "it was sent under a token that was never granted", held[key])
+
+
+def _outlived(world: World, key: str, intents: Sequence[Intent]) -> Iterator[Violation]:
+    """Follow the tokens of one lease: within a program by number, between programs by time, for clocks differ."""
+    grants = [(grant.at_ms, grant.token) for grant in world.grants if grant.key == key]
+    made = [(i.created_ms, i.token, is_of_main(i)) for i in intents]
+    highest = {True: 0, False: 0}
+    for intent in sorted(intents, key=lambda i: i.number):
+        mine = is_of_main(intent)
+        granted = [token for at_ms, token in grants if at_ms < intent.created_ms]
+        theirs = [token for at_ms, token, of in made if of is not mine and at_ms < intent.created_ms - SLACK_MS]
+        floor = max([highest[mine], *granted, *theirs])
         if intent.token < floor:
-            yield Violation(
-                number=15,
-                ticket=intent.ticket,
-                about=f"intent {intent.number}",
-                words="it was sent under an older token",
-                figures={"token": intent.token, "newest": floor},
-            )
-        highest = max(highest, intent.token)
+            yield _token(intent, "it was sent under an older token", floor)
+        highest[mine] = max(highest[mine], intent.token)
+
+
+def _token(intent: Intent, words: str, newest: int) -> Violation:
+    figures = {"token": intent.token, "newest": newest}
+    return Violation(number=15, ticket=intent.ticket, about=f"intent {intent.number}", words=words, figures=figures)
 
 
 def check_20_the_halt_holds(world: World) -> Iterator[Violation]:
     """While the kill switch is on nothing is sent but what a person asks for and reduces."""
     for intent in sent(world.books.intents):
-        asked = intent.correlation_id is not None and not intent.action.kind.adds_risk
-        if not asked and any(span.from_ms < intent.created_ms < span.to_ms for span in world.halts):
+        slack_ms = SLACK_MS if is_of_main(intent) else 0
+        during = (s.from_ms + slack_ms < intent.created_ms < s.to_ms - slack_ms for s in world.halts)
+        if any(during) and not (_is_persons(intent) and _reduces(intent)):
             words = f"{intent.action.kind.value} was sent while the kill switch was on"
             yield Violation(number=20, ticket=intent.ticket, about=f"intent {intent.number}", words=words)
     switches = [f for f in world.books.facts if f.kind in (FactKind.HALTED, FactKind.RESUMED)]
@@ -156,10 +193,26 @@ def check_20_the_halt_holds(world: World) -> Iterator[Violation]:
         )
 
 
+def _is_persons(intent: Intent) -> bool:
+    """Answer whether a person asked for it: DTMS's and an order's removal carry what they were asked with."""
+    if is_of_main(intent) and not isinstance(intent.action, CancelOrder):
+        return intent.asker is Asker.PERSON
+    return intent.correlation_id is not None
+
+
+def _reduces(intent: Intent) -> bool:
+    action = intent.action
+    if isinstance(action, SetLevels) and action.expected_stop is not None:
+        return not is_looser(action.stop, action.expected_stop, action.side)
+    return not action.kind.adds_risk
+
+
 def check_29_tightening_never_waits(world: World) -> Iterator[Violation]:
     """Of what is decided at one moment, no tightening is sent after something that adds exposure."""
     added: dict[int, Intent] = {}
     for intent in sorted(world.books.intents, key=lambda i: i.number):
+        if is_of_main(intent):
+            continue  # decided by another program, which happens to have the same moment
         before = added.get(intent.created_ms)
         if before is not None and intent.action.kind is ActionKind.TIGHTEN:
             words = f"it waited for {before.action.kind.value} of trade {before.ticket}"

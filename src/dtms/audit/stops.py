@@ -5,39 +5,46 @@ from collections.abc import Iterator
 
 from dtms.audit.ledger import Author, LevelChange
 from dtms.audit.violations import Violation
-from dtms.audit.world import World, sent
-from dtms.domain.actions import Intent, MoveStop
+from dtms.audit.world import World, is_alert, sent
+from dtms.domain.actions import Intent, MoveStop, SetLevels
+from dtms.domain.facts import FactKind, Json
 from dtms.domain.market import Instrument, Side
+from dtms.domain.owners import Asker
+from dtms.domain.position import Position
 from dtms.domain.prices import on_grid, same_price
-from dtms.domain.trade import Trade
 
 AT_ONCE_MS = 2_000
 """What reached the broker later was sized on another market: it has to keep the broker's own distance alone."""
 
 
 def check_08_stops_protect(world: World) -> Iterator[Violation]:
-    """No stop was loosened or taken away, and each lies on the grid, on the protective side, clear of the market."""
-    for trade in world.books.trades:
-        instrument = world.ledger.instruments.get(trade.symbol)
-        if instrument is None:
-            continue
-        for intent in sent(world.intents_by_trade.get(trade.ticket, ())):
-            if isinstance(intent.action, MoveStop):
-                yield from _intended(trade, intent, intent.action, instrument)
-        for identifier in world.families[trade.ticket]:
-            yield from _since_last_look(world, trade, identifier, instrument)
+    """No manager loosened a stop or took one away; each lies on the grid, on the protective side, clear of the market.
+
+    A person may loosen and remove, through dtms or in the terminal.
+    """
+    for intent in sent(world.books.intents):
+        instrument = world.ledger.instruments.get(intent.action.symbol)
+        if isinstance(intent.action, MoveStop | SetLevels) and instrument is not None:
+            yield from _intended(intent, intent.action, instrument)
+    for identifier, ticket in world.tracked.items():
+        yield from _since_last_look(world, ticket, identifier)
     for number, change, before in our_moves(world):
         yield from _made(world, world.intents[number], change, before)
 
 
-def _intended(trade: Trade, intent: Intent, action: MoveStop, instrument: Instrument) -> Iterator[Violation]:
-    expected = action.expected_stop
-    if not action.stop > 0.0:
-        yield _stop(trade.ticket, intent.number, "a stop was to be taken away", action.stop, expected)
-    elif on_grid(action.stop, instrument) != action.stop:
-        yield _stop(trade.ticket, intent.number, "a stop off the tick grid was asked for", action.stop, expected)
-    if expected is not None and is_looser(action.stop, expected, action.side):
-        yield _stop(trade.ticket, intent.number, "a stop was to be loosened", action.stop, expected)
+def _intended(intent: Intent, action: MoveStop | SetLevels, instrument: Instrument) -> Iterator[Violation]:
+    expected, stop = action.expected_stop, action.stop
+    if stop is not None and stop <= 0.0:
+        yield _stop(intent.ticket, intent.number, "a stop was to be taken away", stop, expected)
+    elif stop is not None and on_grid(stop, instrument) != stop:
+        yield _stop(intent.ticket, intent.number, "a stop off the tick grid was asked for", stop, expected)
+    if expected is not None and not may_loosen(intent) and is_looser(stop, expected, action.side):
+        yield _stop(intent.ticket, intent.number, "a stop was to be loosened", stop, expected)
+
+
+def may_loosen(intent: Intent) -> bool:
+    """Answer whether an intent is a person's, who may set the levels that he wants."""
+    return intent.asker is Asker.PERSON and isinstance(intent.action, SetLevels)
 
 
 def is_looser(stop: float | None, than: float, side: Side) -> bool:
@@ -45,20 +52,43 @@ def is_looser(stop: float | None, than: float, side: Side) -> bool:
     return stop is None or (stop - than) * side.sign < 0
 
 
-def _since_last_look(world: World, trade: Trade, identifier: int, instrument: Instrument) -> Iterator[Violation]:
-    position = world.positions.get(identifier)
-    before = world.stops_before.get(identifier)
+def _since_last_look(world: World, ticket: int, identifier: int) -> Iterator[Violation]:
+    position, before = world.positions.get(identifier), world.stops_before.get(identifier)
     if position is None or before is None or not is_looser(position.stop, before, position.side):
         return
-    if not same_price(position.stop, before, instrument):
-        words = "its stop is gone" if position.stop is None else "its stop was loosened, and not by dtms"
-        yield Violation(
-            number=8,
-            ticket=trade.ticket,
-            about=f"position {identifier}",
-            words=f"{words} since the last audit",
-            figures={"stop": position.stop, "was": before},
-        )
+    instrument = world.ledger.instruments.get(position.symbol)
+    if instrument is None or same_price(position.stop, before, instrument):
+        return
+    if _is_asked_for(world, position, instrument) or _is_told(world, ticket, position, before):
+        return
+    words = "its stop is gone" if position.stop is None else "its stop was loosened, and not by dtms"
+    yield Violation(
+        number=8,
+        ticket=ticket,
+        about=f"position {identifier}",
+        words=f"{words} since the last audit",
+        figures={"stop": position.stop, "was": before},
+    )
+
+
+def _is_asked_for(world: World, position: Position, instrument: Instrument) -> bool:
+    """Answer whether a person asked for the stop that the position has."""
+    asked = (i.action for i in sent(world.books.intents) if may_loosen(i))
+    levels = (a for a in asked if isinstance(a, SetLevels) and a.position == position.ticket)
+    return any(same_price(a.stop, position.stop, instrument) for a in levels)
+
+
+def _is_told(world: World, ticket: int, position: Position, before: float) -> bool:
+    """Answer whether an alert told of it already, when it was seen: once is enough."""
+    facts = (f for f in world.facts_by_trade.get(ticket, ()) if f.kind is FactKind.CHANGED_OUTSIDE and is_alert(f))
+    return any(_tells(fact.details.get("stop"), position.stop, before) for fact in facts if "stop" in fact.details)
+
+
+def _tells(told: Json, stop: float | None, before: float) -> bool:
+    """Compare a fact's stop, in each program's way of telling: what it is, what it was and is, or what was lost."""
+    if isinstance(told, dict):
+        return stop in (told.get("is", before), told.get("new", before))
+    return told == stop or (stop is None and told == before)
 
 
 def our_moves(world: World) -> Iterator[tuple[int, LevelChange, LevelChange | None]]:
@@ -67,7 +97,7 @@ def our_moves(world: World) -> Iterator[tuple[int, LevelChange, LevelChange | No
     for change in world.ledger.levels or ():
         intent = world.intents.get(change.number) if change.number is not None else None
         before = by_position[change.position]
-        if intent is not None and isinstance(intent.action, MoveStop):
+        if intent is not None and isinstance(intent.action, MoveStop | SetLevels):
             yield intent.number, change, before[-1] if before else None
         before.append(change)
 
@@ -75,18 +105,24 @@ def our_moves(world: World) -> Iterator[tuple[int, LevelChange, LevelChange | No
 def _made(world: World, intent: Intent, change: LevelChange, before: LevelChange | None) -> Iterator[Violation]:
     action = intent.action
     instrument = world.ledger.instruments.get(action.symbol)
-    assert isinstance(action, MoveStop)
+    assert isinstance(action, MoveStop | SetLevels)
     if instrument is None:
         return
     was, stop = before.stop if before else None, change.stop
     if stop is None:
-        yield _stop(intent.ticket, intent.number, "a stop was taken away", stop, was)
+        if was is not None and not may_loosen(intent):
+            yield _stop(intent.ticket, intent.number, "a stop was taken away", stop, was)
         return
-    if was is not None and is_looser(stop, was, action.side) and not _overtaken(intent, before):
+    if (
+        was is not None
+        and not may_loosen(intent)
+        and is_looser(stop, was, action.side)
+        and not _overtaken(intent, before)
+    ):
         yield _stop(intent.ticket, intent.number, "a stop was loosened", stop, was)
     if stop != was:
         at_once = change.at_ms - intent.created_ms <= AT_ONCE_MS
-        is_seen = at_once and not world.was_misled(action.symbol, intent.created_ms)
+        is_seen = at_once and isinstance(action, MoveStop) and not world.was_misled(action.symbol, intent.created_ms)
         yield from _placed(intent, change, stop, instrument, spread=change.ask - change.bid if is_seen else 0.0)
 
 
@@ -98,7 +134,7 @@ def _overtaken(intent: Intent, before: LevelChange | None) -> bool:
 def _placed(
     intent: Intent, change: LevelChange, stop: float, instrument: Instrument, *, spread: float
 ) -> Iterator[Violation]:
-    assert isinstance(intent.action, MoveStop)
+    assert isinstance(intent.action, MoveStop | SetLevels)
     side = intent.action.side
     market = change.bid if side is Side.LONG else change.ask
     clear = (market - stop) * side.sign
@@ -119,11 +155,12 @@ def _stop(ticket: int, number: int, words: str, stop: float | None, was: float |
 
 
 def check_09_levels_move_alone(world: World) -> Iterator[Violation]:
-    """A change of a stop leaves the target bit-identical, and the reverse."""
+    """A change of a stop leaves the target bit-identical; levels set together are those asked for."""
     for number, change, before in our_moves(world):
         intent = world.intents[number]
         was = before.target if before else None
-        if change.target != was and not _overtaken(intent, before):
+        meant = intent.action.target if isinstance(intent.action, SetLevels) else was
+        if change.target != meant and not _overtaken(intent, before):
             yield Violation(
                 number=9,
                 ticket=intent.ticket,

@@ -139,6 +139,7 @@ class Auditor:
             mode=self._mode(),
             looks=self._looks,
             stops_before=self._stops,
+            machine_s=self._clock.machine_s(),
         )
         async with asyncio.timeout(settings.audit.time_limit_s):
             world = await gather(self._broker, self._store, asking)

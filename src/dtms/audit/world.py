@@ -7,26 +7,17 @@ from enum import StrEnum
 from functools import cached_property
 
 from dtms.audit.ledger import Holdings, Ledger, Request
+from dtms.audit.spans import Span, halted_spans
+from dtms.domain.account import MarginMode
 from dtms.domain.actions import ActionKind, Intent, IntentState, OpenPosition
 from dtms.domain.facts import Fact, FactKind, Json
+from dtms.domain.managed import Managed
+from dtms.domain.owners import Asker, Ownership, lease_key, opening_key
+from dtms.domain.plans import Plan
 from dtms.domain.position import DealEntry, Position
-from dtms.domain.trade import Mode, State, Trade
-from dtms.ports.store import Controls
+from dtms.domain.trade import Mode, Trade
+from dtms.ports.store import Controls, Lease
 from dtms.settings import Settings
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A stretch of market time, both ends included."""
-
-    from_ms: int
-    to_ms: int
-
-    def overlap_ms(self, from_ms: int, to_ms: int) -> int:
-        return max(0, min(self.to_ms, to_ms) - max(self.from_ms, from_ms))
-
-    def __contains__(self, at_ms: int) -> bool:
-        return self.from_ms <= at_ms <= self.to_ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +67,17 @@ class Books:
     mode: Mode = Mode.AUTO
     """Of the account, as it is now."""
     acknowledged: frozenset[int] = frozenset()
+    ownerships: Sequence[Ownership] = ()
+    """Entries of positions that are open, and of those that intents are about."""
+    managed: Sequence[Managed] = ()
+    """What managers beside DTMS hold now."""
+    plans: Sequence[Plan] = ()
+    letters: frozenset[int] = frozenset()
+    """Tickets whose registration with DTMS is on its way."""
+    leases: Sequence[Lease] = ()
+    """Leases that are held, of those that open intents are sent under."""
+    main_is_up: bool = True
+    """Whether the main program runs: while it does not, what it remembers stands still."""
 
 
 class Need(StrEnum):
@@ -213,7 +215,8 @@ class World:
     @cached_property
     def halts(self) -> Sequence[Span]:
         """When the kill switch was on."""
-        return halted_spans(self.books, self.now_ms)
+        books = self.books
+        return halted_spans(books.facts, Span(books.facts_since_ms, self.now_ms), is_halted=books.controls.halted)
 
     def was_misled(self, symbol: str, at_ms: int) -> bool:
         """Answer whether what was decided at a moment was decided on another market than the real one."""
@@ -222,18 +225,40 @@ class World:
     def mode_of(self, trade: Trade) -> Mode:
         return trade.mode or self.books.mode
 
-    def defensive_spans(self, ticket: int) -> Iterator[Span]:
-        """Yield when a trade was in a defensive state, by its journal, else by its row."""
-        changes = [f for f in self.facts_by_trade.get(ticket, ()) if f.kind is FactKind.TRANSITION]
-        trade = self.trades[ticket]
-        state = State(str(changes[0].details["from"])) if changes else trade.machine.state
-        since = max(self.books.facts_since_ms, trade.registered_ms)
-        for fact in changes:
-            if state.is_defensive:
-                yield Span(since, fact.market_ms)
-            state, since = State(str(fact.details["to"])), fact.market_ms
-        if state.is_defensive:
-            yield Span(since, self.now_ms)
+    @cached_property
+    def entries(self) -> Mapping[int, Ownership]:
+        """The registry's entries by ticket."""
+        return {entry.ticket: entry for entry in self.books.ownerships}
+
+    @cached_property
+    def held_by_managers(self) -> Sequence[Managed]:
+        """What managers beside DTMS have in hand."""
+        return [managed for managed in self.books.managed if managed.is_active]
+
+    @cached_property
+    def tracked(self) -> Mapping[int, int]:
+        """The ticket that every position is known under which dtms has to do with, by identifier."""
+        found = {entry.identifier: entry.ticket for entry in self.books.ownerships if entry.closed_ms is None}
+        found |= {managed.identifier: managed.ticket for managed in self.held_by_managers}
+        return found | {identifier: t.ticket for t in self.books.trades for identifier in self.families[t.ticket]}
+
+    @cached_property
+    def members(self) -> Mapping[int, int]:
+        """The trade of every position beside a trade's own, by identifier."""
+        return {i: trade.ticket for trade in self.books.trades for i in self.families[trade.ticket].members}
+
+    @cached_property
+    def shouted(self) -> frozenset[int]:
+        """Numbers of intents that a person was called for."""
+        called = (f.details.get("intent") for f in self.books.facts if f.kind is FactKind.NEEDS_ATTENTION)
+        return frozenset(number for number in called if isinstance(number, int))
+
+    def key_of(self, intent: Intent) -> str | None:
+        """Return the key of the lease that an intent is sent under; None for what removes an order of another's."""
+        mode = self.ledger.margin_mode
+        if intent.ticket or mode is not MarginMode.HEDGING:
+            return lease_key(intent.ticket, intent.action.symbol, mode)
+        return opening_key(intent.number) if intent.action.kind.opens_trade else None
 
 
 def _family(trade: Trade, opened: Mapping[int, Intent]) -> Family:
@@ -243,23 +268,14 @@ def _family(trade: Trade, opened: Mapping[int, Intent]) -> Family:
     return Family(own=trade.identifier, hedges=of(ActionKind.OPEN_HEDGE), readds=of(ActionKind.READD))
 
 
-def halted_spans(books: Books, now_ms: int) -> list[Span]:
-    """Read from the journal, and from the controls where it begins in the middle, when the kill switch was on."""
-    switches = [f for f in books.facts if f.kind in (FactKind.HALTED, FactKind.RESUMED)]
-    is_on = (bool(switches) and switches[0].kind is FactKind.RESUMED) or (not switches and books.controls.halted)
-    since, spans = books.facts_since_ms, list[Span]()
-    for fact in switches:
-        if is_on and fact.kind is FactKind.RESUMED:
-            spans.append(Span(since, fact.market_ms))
-        if not is_on:
-            since = fact.market_ms
-        is_on = fact.kind is FactKind.HALTED
-    return [*spans, Span(since, now_ms)] if is_on else spans
-
-
 def sent(intents: Iterable[Intent]) -> Iterator[Intent]:
     """Leave out what only waits for an approval."""
     return (intent for intent in intents if intent.state is not IntentState.PLANNED)
+
+
+def is_of_main(intent: Intent) -> bool:
+    """Answer whether an intent is the main program's."""
+    return intent.asker is not Asker.DTMS
 
 
 def is_alert(fact: Fact) -> bool:
