@@ -112,6 +112,7 @@ def test_what_is_opened_has_a_valid_stop_and_a_bounded_size(seen: Sight, move: M
         return
     (action,) = planned.actions
     assert isinstance(action, OpenPosition)
+    assert action.stop is not None
     rest = sum((p.volume for p in seen.side_positions), Decimal(0))
     assert action.volume >= seen.instrument.volume_min
     assert action.volume % seen.instrument.volume_step == 0

@@ -181,7 +181,7 @@ def test_dtms_does_not_turn_defensive_between_the_look_and_the_claim(tmp_path: P
                     await house.store.commit(Unit(trades=(defensive,), free=free))
             return standing
 
-        house.store.standing = reading  # type: ignore[method-assign]
+        house.store.standing = reading  # type: ignore[method-assign,assignment]
         await house.trading.change_owner(claim(ticket, Owner.UNIVERSAL, DTMS, strategy_type="kill_zone"))
         now = await read(ticket)
         assert looks > 1
