@@ -1,14 +1,19 @@
 """Leases of programs that are not part of dtms: given, renewed, lost and taken back; and what is done under them."""
 
+import asyncio
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.trading.house import House, in_house, refusal
 
+from dtms.domain.errors import LeaseHeld
 from dtms.domain.owners import Asker
 from dtms.domain.trade import Owner, State
 from dtms.execute.trading.requests import Closing, Modification
 from dtms.execute.trading.service import Code, OwnerChange
+from dtms.ports.store import Free, Unit
 
 
 def test_a_lease_tells_what_is_true_and_keeps_everybody_else_away(tmp_path: Path) -> None:
@@ -123,6 +128,54 @@ def test_a_defensive_dtms_waits_for_the_end_of_a_lease_that_is_not_renewed(tmp_p
         error = await refusal(house.trading.close(Closing(ticket=ticket, lease_token=lease.token)))
         assert error.code is Code.OWNED
         assert house.terminal.sent == []
+
+    in_house(tmp_path, scene)
+
+
+def test_a_lease_is_not_renewed_for_ever_so_that_dtms_can_turn_defensive(tmp_path: Path) -> None:
+    """DTMS changes no state under another's lease: one that is renewed again and again would keep it from defending."""
+
+    async def scene(house: House) -> None:
+        ticket = house.open()
+        trade = await house.watch(ticket, State.HEALTHY)
+        lease = await house.trading.lease(ticket, "outsider")
+        defensive = replace(trade, machine=replace(trade.machine, state=State.WARNING_L2))
+        unit = Unit(trades=(defensive,), free=Free(holder="dtms:9:0", keys=(str(ticket),)))
+        for _ in range(6):
+            await house.clock.sleep_machine(10.0)
+            await house.trading.lease(ticket, "outsider", lease.token)
+            with pytest.raises(LeaseHeld):
+                await house.store.commit(unit)
+        await house.clock.sleep_machine(10.0)
+        error = await refusal(house.trading.lease(ticket, "outsider", lease.token))
+        assert (error.code, error.details["rule"]) == (Code.LEASE_HELD, "lease_too_long")
+        await house.trading.release_lease(ticket, "outsider", lease.token)
+        await house.store.commit(unit)
+        await house.store.commit(Unit(trades=(trade,)))
+        again = await house.trading.lease(ticket, "outsider")
+        assert (await house.trading.lease(ticket, "outsider", again.token)).token == again.token, "a new one is young"
+
+    in_house(tmp_path, scene)
+
+
+def test_a_lease_is_not_given_back_while_a_request_under_it_is_on_its_way(tmp_path: Path) -> None:
+    async def scene(house: House) -> None:
+        ticket, send = house.open(), house.broker.send
+        lease = await house.trading.lease(ticket, "outsider")
+        releases: list[asyncio.Task[None]] = []
+
+        async def slowly(*about: Any, **more: Any) -> Any:
+            releases.append(asyncio.create_task(house.trading.release_lease(ticket, "outsider", lease.token)))
+            await house.clock.sleep_machine(1.0)
+            held = await house.store.lease(str(ticket))
+            assert held is not None
+            assert held.token == lease.token
+            return await send(*about, **more)
+
+        house.broker.send = slowly  # type: ignore[method-assign]
+        assert (await house.trading.close(Closing(ticket=ticket, lease_token=lease.token))).ok
+        await releases[0]
+        assert await house.store.lease(str(ticket)) is None
 
     in_house(tmp_path, scene)
 

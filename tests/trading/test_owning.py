@@ -172,16 +172,16 @@ def test_dtms_does_not_turn_defensive_between_the_look_and_the_claim(tmp_path: P
         defensive = replace(trade, machine=replace(trade.machine, state=State.WARNING_L2))
         free, read, looks = Free(holder="dtms:9:0", keys=(str(ticket),)), house.store.standing, 0
 
-        async def reading(of: int) -> Standing:
+        async def reading(ticket: int) -> Standing:
             nonlocal looks
             looks += 1
-            standing = await read(of)
+            standing = await read(ticket)
             with suppress(LeaseHeld):
                 if looks > 1:  # the first look is at whose it is, the second judges
                     await house.store.commit(Unit(trades=(defensive,), free=free))
             return standing
 
-        house.store.standing = reading  # type: ignore[method-assign,assignment]
+        house.store.standing = reading  # type: ignore[method-assign]
         await house.trading.change_owner(claim(ticket, Owner.UNIVERSAL, DTMS, strategy_type="kill_zone"))
         now = await read(ticket)
         assert looks > 1

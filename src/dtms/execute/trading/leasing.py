@@ -1,7 +1,8 @@
 """Leases for programs that are not part of dtms: the same rows, tokens and refusals, over HTTP.
 
-A lease is given for 15 s and renewed with its token, but not while DTMS is defensive: then DTMS waits for its end, and
-no longer. Two programs of one name are told apart; the second is refused while the first one's lease lives.
+A lease is given for 15 s and renewed with its token, for a minute at most, and not while DTMS is defensive: DTMS
+changes no state under another's lease, not even to a defensive one, and must not wait for ever. Two programs of one
+name are told apart; the second is refused while the first one's lease lives.
 """
 
 import re
@@ -19,6 +20,8 @@ from dtms.execute.trading.whose import Known, known
 from dtms.ports.store import Lease
 
 LEASE_S = 15.0
+RENEWED_S = 60.0
+"""How long after it was given a lease is renewed."""
 _NAME = re.compile(r"[A-Za-z0-9._:@-]{1,64}")
 
 
@@ -27,6 +30,8 @@ class Leasing:
 
     def __init__(self, desk: TradingDesk) -> None:
         self._desk = desk
+        self._given_s: dict[tuple[str, int], float] = {}
+        """By key and token, when a lease was given, or first renewed, by this process."""
 
     async def lease(self, ticket: int, holder: str, token: int | None) -> Leased:
         """Give a ticket's lease, or with its token renew it.
@@ -45,14 +50,17 @@ class Leasing:
             lease, standing = await self._granted(at, outside_holder(holder, number))
         except LeaseHeld as error:
             raise endings.lease_held(error) from None
+        self._note(lease)
         return self._leased(at.position, holder, lease, standing)
 
     async def release(self, ticket: int, holder: str, token: int) -> None:
-        """Take a lease back from its holder; nothing happens when it is not held any more."""
+        """Take a lease back from its holder, after what is on its way under it; nothing happens when it is over."""
         _require_name(holder)
-        lease = await self._desk.store.lease(await self._key_of(ticket))
-        if lease is not None and lease.token == token and outside_name(lease.holder) == holder:
-            await self._desk.store.release(lease)
+        key = await self._key_of(ticket)
+        async with self._desk.turns.of(key):
+            lease = await self._desk.store.lease(key)
+            if lease is not None and lease.token == token and outside_name(lease.holder) == holder:
+                await self._desk.store.release(lease)
 
     async def _granted(self, at: Known, holder: str) -> tuple[Lease, Standing]:
         """Grant it and announce its token; what cannot be announced is given back."""
@@ -77,10 +85,33 @@ class Leasing:
             told = f"DTMS is defensive ({standing.state.value}): it waits for this lease, which is not renewed."
             details: dict[str, Json] = {"ticket": at.ticket, "dtms_state": standing.state.value}
             raise TradingRefused(Code.OWNED, told, details | {"rule": "dtms_defensive"})
+        self._require_young(lease)
         renewed = await self._desk.store.renew(lease, LEASE_S)
         if renewed is None:
             raise _lost(at.key, token, await self._desk.store.lease(at.key))
         return self._leased(at.position, holder, renewed, standing)
+
+    def _note(self, lease: Lease) -> float:
+        """Remember since when a lease is held, as far as is known here; forget those that are long over."""
+        now_s, named = self._desk.clock.machine_s(), (lease.key, lease.token)
+        if named not in self._given_s:
+            over_s = now_s - RENEWED_S - LEASE_S
+            self._given_s = {one: at_s for one, at_s in self._given_s.items() if at_s > over_s}
+        return self._given_s.setdefault(named, now_s)
+
+    def _require_young(self, lease: Lease) -> None:
+        """See that a lease is not held so long that DTMS waits for ever.
+
+        Raises:
+            TradingRefused: when it was renewed for as long as one may.
+        """
+        held_s = self._desk.clock.machine_s() - self._note(lease)
+        if held_s > RENEWED_S:
+            told = (
+                f"The lease with token {lease.token} is held for {held_s:.0f} s: give it back, so that others can act."
+            )
+            details: dict[str, Json] = {"key": lease.key, "held_s": round(held_s), "rule": "lease_too_long"}
+            raise TradingRefused(Code.LEASE_HELD, told, details)
 
     def _leased(self, position: Position, holder: str, lease: Lease, standing: Standing) -> Leased:
         left_s = lease.expires_s - self._desk.clock.machine_s()
