@@ -1,8 +1,7 @@
 """The main API's application."""
 
-from typing import Any
-
 from dtms.config import Config
+from dtms.main_api.examples import examples
 from dtms.main_api.table import Deps, table
 from dtms.ports.store import Store
 from dtms.server.app import App, Parts, build_app
@@ -20,10 +19,6 @@ def create_main_app(deps: Deps, store: Store, config: Config) -> App:
         clock=deps.clock,
         config=config,
         at=config.main,
-        examples=_no_examples,
+        examples=examples,
     )
     return build_app(parts, lambda _: table(deps))
-
-
-def _no_examples() -> dict[str, Any]:
-    return {}

@@ -78,15 +78,15 @@ def _plans(plans: PlanRoutes) -> Sequence[Row]:
     every, one, answer = "/auto-execution/plans", "/auto-execution/plans/{plan_id}", more.PlanAnswer
     # fmt: off
     return (
-        Row("POST", every, plans.create, ready, answer, more.PlanRequest),
-        Row("GET", every, plans.all, recovered, more.PlansAnswer, None, (422,)),
-        Row("POST", f"{every}/batch", plans.create_all, ready, more.PlanBatchAnswer, more.PlanBatch,
+        Row("POST", every, plans.create_plan, ready, answer, more.PlanRequest),
+        Row("GET", every, plans.list_plans, recovered, more.PlansAnswer, None, (422,)),
+        Row("POST", f"{every}/batch", plans.create_plans, ready, more.PlanBatchAnswer, more.PlanBatch,
             others={207: more.PlanBatchAnswer}),
-        Row("GET", one, plans.one, recovered, answer, None, (404, 422)),
-        Row("PATCH", one, plans.change, ready, answer, more.PlanChange, (404,)),
-        Row("DELETE", one, plans.cancel, ready, answer, None, (404, 409, 415, 422)),
-        Row("GET", "/auto-execution/status", plans.status, recovered, more.PlansStatusAnswer),
-        Row("GET", "/auto-execution/conditions", plans.conditions, always, more.ConditionsAnswer),
+        Row("GET", one, plans.plan, recovered, answer, None, (404, 422)),
+        Row("PATCH", one, plans.change_plan, ready, answer, more.PlanChange, (404,)),
+        Row("DELETE", one, plans.cancel_plan, ready, answer, None, (404, 409, 415, 422)),
+        Row("GET", "/auto-execution/status", plans.plans_status, recovered, more.PlansStatusAnswer),
+        Row("GET", "/auto-execution/conditions", plans.plan_conditions, always, more.ConditionsAnswer),
     )
     # fmt: on
 
@@ -97,16 +97,16 @@ def _managers(universal: UniversalRoutes, exits: ExitRoutes) -> Sequence[Row]:
     protection = "/mt5/intelligent_exits"
     # fmt: off
     return (
-        Row("POST", trades, universal.register, ready, managed, more.UniversalRequest, (404,)),
-        Row("GET", trades, universal.all, recovered, more.ManagedListAnswer),
-        Row("GET", one, universal.one, recovered, managed, None, (404, 422)),
-        Row("DELETE", one, universal.unregister, ready, managed, None, (404, 409, 415, 422)),
-        Row("GET", f"{one}/explain", universal.explain, recovered, more.ExplainAnswer, None, (404, 422)),
+        Row("POST", trades, universal.manage_trade, ready, managed, more.UniversalRequest, (404,)),
+        Row("GET", trades, universal.managed_trades, recovered, more.ManagedListAnswer),
+        Row("GET", one, universal.managed_trade, recovered, managed, None, (404, 422)),
+        Row("DELETE", one, universal.release_trade, ready, managed, None, (404, 409, 415, 422)),
+        Row("GET", f"{one}/explain", universal.explain_trade, recovered, more.ExplainAnswer, None, (404, 422)),
         Row("GET", "/universal/strategies", universal.strategies, always, more.StrategiesAnswer),
-        Row("GET", f"{protection}/status", exits.status, recovered, more.ManagedListAnswer),
-        Row("GET", f"{protection}/history/{{ticket}}", exits.history, recovered, more.HistoryAnswer, None, (422,)),
-        Row("GET", f"{protection}/statistics", exits.statistics, recovered, more.StatisticsAnswer),
-        Row("POST", f"{protection}/{{ticket}}", exits.enable, ready, managed, more.ExitsRequest, (404,)),
-        Row("DELETE", f"{protection}/{{ticket}}", exits.disable, ready, managed, None, (404, 409, 415, 422)),
+        Row("GET", f"{protection}/status", exits.protected, recovered, more.ManagedListAnswer),
+        Row("GET", f"{protection}/history/{{ticket}}", exits.protection_history, recovered, more.HistoryAnswer, None, (422,)),
+        Row("GET", f"{protection}/statistics", exits.protection_statistics, recovered, more.StatisticsAnswer),
+        Row("POST", f"{protection}/{{ticket}}", exits.protect, ready, managed, more.ExitsRequest, (404,)),
+        Row("DELETE", f"{protection}/{{ticket}}", exits.end_protection, ready, managed, None, (404, 409, 415, 422)),
     )
     # fmt: on

@@ -47,7 +47,7 @@ def _name(model: type[BaseModel]) -> str:
 
 
 def _complete(operation: dict[str, Any], row: "Row", examples: Mapping[str, Any]) -> None:
-    sample = examples.get(row.path)
+    sample = examples.get(f"{row.method} {row.path}", examples.get(row.path))
     responses = operation["responses"]
     if row.answer is not None:
         responses["200"] = {"description": "Done.", "content": _content(row.answer, sample)}
@@ -65,7 +65,9 @@ def _complete(operation: dict[str, Any], row: "Row", examples: Mapping[str, Any]
 
 def _request(row: "Row", examples: Mapping[str, Any]) -> dict[str, Any]:
     assert row.body is not None
-    content = _content(row.body, examples.get(f"{row.path} request", {}))
+    content = _content(
+        row.body, examples.get(f"{row.method} {row.path} request", examples.get(f"{row.path} request", {}))
+    )
     if row.form is not None:
         content |= _content(row.form, examples[f"{row.path} form"], FORM)
     return content

@@ -44,7 +44,7 @@ class UniversalRoutes:
     def __init__(self, managers: Managers) -> None:
         self._managers = managers
 
-    async def register(self, request: Request) -> Response:
+    async def manage_trade(self, request: Request) -> Response:
         """Give a position to the Universal manager; one that it has already is answered as it is."""
         body = await read_body(request, _UNIVERSAL)
         with translated():
@@ -52,22 +52,22 @@ class UniversalRoutes:
             managed = await self._managers.register_universal(body.ticket, body.strategy_type, correlation)
         return JsonAnswer(taken_view(managed))
 
-    async def unregister(self, request: Request, ticket: TicketPath) -> Response:
+    async def release_trade(self, request: Request, ticket: TicketPath) -> Response:
         """Take a position out of the Universal manager's hands; nothing is closed."""
         with translated():
             managed = await self._managers.unregister_universal(ticket, correlation_id(request))
         return JsonAnswer(taken_view(managed, ended=True))
 
-    async def all(self) -> Response:
+    async def managed_trades(self) -> Response:
         """List the Universal manager's positions."""
         return JsonAnswer(list_view(Owner.UNIVERSAL, self._managers.universal()))
 
-    async def one(self, ticket: TicketPath) -> Response:
+    async def managed_trade(self, ticket: TicketPath) -> Response:
         """Show one of the Universal manager's positions."""
         with translated():
             return JsonAnswer(live_view(self._managers.live(Owner.UNIVERSAL, ticket)))
 
-    async def explain(self, ticket: TicketPath) -> Response:
+    async def explain_trade(self, ticket: TicketPath) -> Response:
         """Tell how the Universal manager sees a position now, and what it waits for."""
         with translated():
             return JsonAnswer(explain_view(self._managers.live(Owner.UNIVERSAL, ticket)))
@@ -83,25 +83,25 @@ class ExitRoutes:
     def __init__(self, managers: Managers) -> None:
         self._managers = managers
 
-    async def enable(self, request: Request, ticket: TicketPath) -> Response:
+    async def protect(self, request: Request, ticket: TicketPath) -> Response:
         """Put a position under profit protection; one that has it already is answered as it is."""
         with translated():
             return JsonAnswer(taken_view(await self._managers.enable_exits(ticket, correlation_id(request))))
 
-    async def disable(self, request: Request, ticket: TicketPath) -> Response:
+    async def end_protection(self, request: Request, ticket: TicketPath) -> Response:
         """End the profit protection of a position."""
         with translated():
             managed = await self._managers.disable_exits(ticket, correlation_id(request))
         return JsonAnswer(taken_view(managed, ended=True))
 
-    async def status(self) -> Response:
+    async def protected(self) -> Response:
         """List the positions under profit protection, and what each waits for."""
         return JsonAnswer(list_view(Owner.EXITS, self._managers.exits()))
 
-    async def history(self, ticket: TicketPath, limit: LimitQuery = None) -> Response:
+    async def protection_history(self, ticket: TicketPath, limit: LimitQuery = None) -> Response:
         """Show what Intelligent Exit recorded of a position, newest last."""
         return JsonAnswer(history_view(ticket, await self._managers.history(Owner.EXITS, ticket, limit or HISTORY)))
 
-    async def statistics(self) -> Response:
+    async def protection_statistics(self) -> Response:
         """Show what Intelligent Exit has in hand and has done."""
         return JsonAnswer(statistics_view(Owner.EXITS, await self._managers.statistics(Owner.EXITS)))

@@ -54,13 +54,13 @@ class PlanRoutes:
     def __init__(self, plans: Plans) -> None:
         self._plans = plans
 
-    async def create(self, request: Request) -> Response:
+    async def create_plan(self, request: Request) -> Response:
         """Make a plan that waits for its conditions, and then executes once."""
         body = await read_body(request, _PLAN)
         plan = await self._plans.create(body.draft(correlation_id(request)), receipt(request, _made))
         return JsonAnswer(made_view(plan))
 
-    async def create_all(self, request: Request) -> Response:
+    async def create_plans(self, request: Request) -> Response:
         """Make up to 100 plans in one commit; each is judged by itself."""
         body = await read_body(request, _BATCH)
         judged = [_judged(item, correlation_id(request)) for item in body.plans]
@@ -72,29 +72,31 @@ class PlanRoutes:
         made = await self._plans.create_all(asked, receipt(request, done)) if asked else ()
         return _batch(judged, made)
 
-    async def all(self, status: StatusQuery = None, symbol: SymbolQuery = None, limit: LimitQuery = None) -> Response:
+    async def list_plans(
+        self, status: StatusQuery = None, symbol: SymbolQuery = None, limit: LimitQuery = None
+    ) -> Response:
         """List plans, oldest first."""
         found = await self._plans.list(statuses_of(status), symbol=symbol, limit=limit or LISTED)
         return JsonAnswer(plans_view(found))
 
-    async def one(self, plan_id: PlanPath) -> Response:
+    async def plan(self, plan_id: PlanPath) -> Response:
         """Show a plan, with every condition and its present value."""
         return JsonAnswer(plan_view(await self._plans.get(plan_id)))
 
-    async def change(self, request: Request, plan_id: PlanPath) -> Response:
+    async def change_plan(self, request: Request, plan_id: PlanPath) -> Response:
         """Change a plan while it waits; fields that are not named stay."""
         body = await read_body(request, _CHANGE)
         return JsonAnswer(made_view(await self._plans.change(plan_id, body.changed, receipt(request, made_answer))))
 
-    async def cancel(self, request: Request, plan_id: PlanPath) -> Response:
+    async def cancel_plan(self, request: Request, plan_id: PlanPath) -> Response:
         """Take a plan back, with its order if one rests at the broker."""
         return JsonAnswer(made_view(await self._plans.cancel(plan_id, correlation_id(request))))
 
-    async def status(self) -> Response:
+    async def plans_status(self) -> Response:
         """Show how plans stand as a whole, and whether they are looked at."""
         return JsonAnswer(status_view(await self._plans.status()))
 
-    async def conditions(self) -> Response:
+    async def plan_conditions(self) -> Response:
         """Show every condition that a plan can wait for, with its parameters."""
         return JsonAnswer(conditions_view())
 
