@@ -22,7 +22,7 @@ from dtms.terminal.simulated.grid import LOT_UNITS
 GOLD = Market(recording="XAUUSD_M1_20251203_20260318", start="2026-03-03T09:20Z")
 STRATEGY, DISTANCE = "breakout_ib_volatility_trap", 15.0
 MINUTES = 75.0
-SLICE = range(2, 40, 3)
+SLICE = range(9, 40, 6)
 POINTS_MAX = 500
 
 
