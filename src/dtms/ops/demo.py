@@ -51,7 +51,7 @@ class Teller:
         at = datetime.fromtimestamp(entry.get("market_ms", 0) / 1000, UTC).strftime("%a %d %b %H:%M")
         event, told = str(entry["event"]), escape(str(entry["told"]))
         self._console.print(
-            f"[dim]{at}[/]  {entry['symbol']} #{entry['ticket']}  [{_style(event, told)}]{event}[/]  {told}"
+            f"[dim]{at}[/]  {entry.get('symbol') or ''} #{entry['ticket']}  [{_style(event, told)}]{event}[/]  {told}"
         )
 
 

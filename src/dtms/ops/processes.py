@@ -53,7 +53,10 @@ def start(
 def _listen(child: Child, lines: IO[str], heard: Callable[[str, str], None]) -> None:
     for line in lines:
         child.tail.append(line.rstrip())
-        heard(child.name, line.rstrip())
+        try:
+            heard(child.name, line.rstrip())
+        except Exception as error:  # noqa: BLE001 - a child whose lines nobody reads stands still when the pipe is full
+            child.tail.append(f"(this line could not be told: {type(error).__name__}: {error})")
 
 
 def stop(child: Child, within_s: float = STOP_S) -> int:
