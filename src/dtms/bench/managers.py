@@ -5,35 +5,27 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from dtms.adapters.clocks import LoopClock
-from dtms.adapters.links import LocalLink
-from dtms.adapters.mt5 import Mt5Broker
-from dtms.adapters.store_sql.store import SqlStore
-from dtms.bench import managed, market
+from dtms.bench import managed
 from dtms.bench.figures import Figure, Limit, at_most, quantile
+from dtms.bench.main_parts import Parts, make_parts, tick_of
 from dtms.bench.measure import MS, CannotMeasure, repeated, settled_memory
 from dtms.domain.market import Tick
 from dtms.domain.position import Position
 from dtms.domain.snapshot import Snapshot
-from dtms.domain.trade import Mode, State
+from dtms.domain.trade import State
 from dtms.execute.book import SymbolWatch
-from dtms.execute.lifecycle import EngineOptions
 from dtms.execute.managing.deliberation import Deliberation
 from dtms.execute.managing.floor import Charge
 from dtms.execute.managing.managers import Managers
 from dtms.execute.managing.presence import Presence
 from dtms.execute.managing.sights import Sights
 from dtms.market.levels import LevelsBook
-from dtms.settings import Settings
-from dtms.terminal.gateway import Gateway
-from dtms.terminal.simulated.api import SimulatedTerminal
 
 SYMBOLS = 20
 POSITIONS = 1_000
 RUNS = 5
 PASSES = 20
 PASS_MS_MAX = 100.0
-MAGIC_PREFIX = 1
 
 Say = Callable[[str], None]
 
@@ -42,10 +34,9 @@ Say = Callable[[str], None]
 class Rig:
     """The parts that a pass consists of, with positions on the floor."""
 
-    managers: Managers
+    parts: Parts
     deliberation: Deliberation
     presence: Presence
-    store: SqlStore
     symbols: Sequence[SymbolWatch]
     snapshot: Snapshot
     """What the broker would show if it held every position exactly as remembered."""
@@ -54,7 +45,7 @@ class Rig:
 
     @property
     def charges(self) -> list[Charge]:
-        return list(self.managers.floor.charges.values())
+        return list(self.parts.managers.floor.charges.values())
 
     async def look(self) -> None:
         """Let the managers look at every position.
@@ -68,8 +59,9 @@ class Rig:
         """Look as just after an M15 close: levels and gates of every symbol are read anew."""
         for symbol in self.symbols:
             symbol.levels = LevelsBook()
-        floor, bench = self.managers.floor, self.managers.bench
-        await self._run(Deliberation(bench, floor, Sights(bench, floor)))
+        managers = self.parts.managers
+        sights = Sights(managers.bench, managers.floor)
+        await self._run(Deliberation(managers.bench, managers.floor, sights))
 
     async def _run(self, deliberation: Deliberation) -> None:
         wanted, failed = await deliberation.run(self.charges, self.snapshot)
@@ -82,8 +74,8 @@ class Rig:
         Raises:
             CannotMeasure: with what it was.
         """
-        sent = sum(carrier.requests for carrier in self.managers.bench.carriers)
-        written = self.store.commits - self.commits
+        sent = self.parts.requests
+        written = self.parts.store.commits - self.commits
         if sent or written:
             raise CannotMeasure(f"the managers were not quiet: {sent} requests, {written} commits")
         blind = next((c for c in self.charges if not c.notes or "position" in c.notes), None)
@@ -93,44 +85,21 @@ class Rig:
 
 async def make_rig(count: int, symbols: int) -> Rig:
     """Build the main program's managers over ``count`` positions, half of them of each manager."""
-    managers, store, broker = await _managers(symbols)
-    bench, floor = managers.bench, managers.floor
-    sights = Sights(bench, floor)
-    named = [found for name in market.names(symbols) if (found := await sights.symbol(name)) is not None]
-    await sights.feeds.quotes(named)
-    held = _fill(managers, count, {s.name: _tick(s) for s in named})
+    parts = await make_parts(symbols)
+    bench, floor, sights = parts.managers.bench, parts.managers.floor, parts.sights
+    held = _fill(parts.managers, count, {s.name: tick_of(s) for s in parts.symbols})
     watched = await sights.symbols({})
     await sights.read(watched)
-    snapshot = replace(await broker.snapshot([s.name for s in watched]), positions=held)
+    snapshot = replace(await parts.broker.snapshot([s.name for s in watched]), positions=held)
     floor.take(snapshot)
     return Rig(
-        managers=managers,
+        parts=parts,
         deliberation=Deliberation(bench, floor, sights),
         presence=Presence(bench, floor),
-        store=store,
         symbols=watched,
         snapshot=snapshot,
-        commits=store.commits,
+        commits=parts.store.commits,
     )
-
-
-async def _managers(symbols: int) -> tuple[Managers, SqlStore, Mt5Broker]:
-    config = market.config(symbols)
-    clock = LoopClock(config.start_ms)
-    gateway = Gateway(SimulatedTerminal(config, clock), instance=1, now=clock.machine_s, requests_per_day=1_000_000)
-    broker = Mt5Broker(LocalLink(gateway), clock, magic_prefix=MAGIC_PREFIX)
-    store = SqlStore("sqlite://", clock, inline=True)
-    await store.open()
-    await broker.connect()
-    options = EngineOptions(holder="bench:1:0", mode=Mode.AUTO)
-    managers = Managers(broker=broker, store=store, clock=clock, settings=Settings(), options=options, draw=lambda: 0.5)
-    return managers, store, broker
-
-
-def _tick(symbol: SymbolWatch) -> Tick:
-    if symbol.tick is None:
-        raise CannotMeasure(f"{symbol.name} has no quote")
-    return symbol.tick
 
 
 def _fill(managers: Managers, count: int, ticks: dict[str, Tick]) -> dict[int, Position]:
@@ -162,7 +131,7 @@ async def _measured(count: int, symbols: int, runs: int) -> list[Figure]:
         anew = await _times(rig.look_anew, runs)
         present = await _times(lambda: rig.presence.check(rig.snapshot), runs)
     rig.require_quiet()
-    await rig.store.close()
+    await rig.parts.store.close()
     named = f"{count:,} positions on {symbols} symbols"
     limit = at_most(PASS_MS_MAX)
     return [

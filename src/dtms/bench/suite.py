@@ -13,6 +13,7 @@ from dtms.bench.machine import describe
 from dtms.bench.managers import measure_managers
 from dtms.bench.measure import CannotMeasure
 from dtms.bench.passes import measure_passes, measure_views
+from dtms.bench.plans import measure_plans
 from dtms.bench.queries import measure_queries
 from dtms.bench.recovery import measure_recovery
 from dtms.bench.registration import measure_registration
@@ -27,6 +28,7 @@ BENCHES: Mapping[str, Measure] = {
     "views": measure_views,
     "passes": measure_passes,
     "managers": measure_managers,
+    "plans": measure_plans,
     "store": measure_store,
     "registration": measure_registration,
     "queries": measure_queries,

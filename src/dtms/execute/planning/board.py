@@ -50,6 +50,8 @@ class Board:
         self.cards: dict[str, Card] = {}
         self._levels: dict[str, _Levels] = {}
         self._wants: dict[str, frozenset[Timeframe]] | None = None
+        self._brackets: dict[str, set[str]] = {}
+        """Plans by the bracket that they are of."""
 
     def replace_all(self, plans: Sequence[Plan]) -> None:
         """Believe the store: these are the plans that are open."""
@@ -70,16 +72,27 @@ class Board:
         if card is None:
             self.cards[plan.id] = Card(plan, parse(plan.conditions, plan.side))
         else:
+            self._leave_bracket(card.plan)
             if card.plan.conditions != plan.conditions or card.plan.side is not plan.side:
                 card.condition = parse(plan.conditions, plan.side)
             if card.plan.status is not plan.status:
                 card.judged, card.asked_ms = None, 0
             card.plan = plan
+        if plan.bracket_id is not None:
+            self._brackets.setdefault(plan.bracket_id, set()).add(plan.id)
         self._outdate(plan.symbol)
 
     def _forget(self, plan: Plan) -> None:
-        if self.cards.pop(plan.id, None) is not None:
+        card = self.cards.pop(plan.id, None)
+        if card is not None:
+            self._leave_bracket(card.plan)
             self._outdate(plan.symbol)
+
+    def _leave_bracket(self, plan: Plan) -> None:
+        of = self._brackets.get(plan.bracket_id or "", set())
+        of.discard(plan.id)
+        if not of:
+            self._brackets.pop(plan.bracket_id or "", None)
 
     def _outdate(self, symbol: str) -> None:
         self._levels.pop(symbol, None)
@@ -97,6 +110,11 @@ class Board:
 
     def plans(self) -> Iterator[Plan]:
         return (card.plan for card in self.cards.values())
+
+    def bracket(self, plan: Plan) -> list[Plan]:
+        """Return the open plans of a plan's bracket, itself among them; none when it is of none."""
+        found = (self.cards.get(name) for name in sorted(self._brackets.get(plan.bracket_id or "", ())))
+        return [card.plan for card in found if card is not None]
 
     def wants(self) -> dict[str, frozenset[Timeframe]]:
         """Return the symbols that somebody waits for, with the timeframes that his conditions ask about."""
@@ -131,7 +149,7 @@ class Board:
 
 async def reread(store: Store, board: Board, plan: Plan) -> None:
     """Know a plan, and those of its bracket, as the store has them."""
-    bracket = [o.id for o in board.plans() if plan.bracket_id is not None and o.bracket_id == plan.bracket_id]
+    bracket = [other.id for other in board.bracket(plan)]
     for plan_id in dict.fromkeys((plan.id, *bracket)):
         row = await store.plan(plan_id)
         if row is not None:

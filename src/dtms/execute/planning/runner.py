@@ -133,9 +133,8 @@ class Planner:
         for card in cards:
             if self.board.cards.get(card.plan.id) is not card:
                 continue  # it ended while others were served
-            others = [o for o in self.board.plans() if o.bracket_id == card.plan.bracket_id]
-            known = others if card.plan.bracket_id is not None else ()
-            judged = judge(card.plan, facts, look.settings.plans, others=known, condition=card.condition)
+            others = self.board.bracket(card.plan)
+            judged = judge(card.plan, facts, look.settings.plans, others=others, condition=card.condition)
             card.judged, card.looked_ms = judged, look.now_ms
             self.counts.judged += 1
             await self._isolated(card, judged, look)
