@@ -208,9 +208,7 @@ def _fired_twice(world: World) -> World:
     return with_intent(with_intent(world, first), replace(first, number=900))
 
 
-def _bracket_fired_twice(world: World) -> World:
-    first = replace(intent_of(world, EXECUTE), plan="p1")
-    world = with_intent(with_intent(world, first), replace(first, number=900, plan="p2"))
+def _bracket_opened_twice(world: World) -> World:
     plans = [_plan(world, name) for name in ("p1", "p2")]
     return with_books(world, plans=plans)
 
@@ -280,7 +278,7 @@ ON_A_SHARED_ACCOUNT: dict[str, tuple[int, Doctor]] = {
     "two owners: Universal and whom the registry names": (30, lambda w: with_entry(w, held(w).ticket, owner="x")),
     "a manager holds what is gone": (31, _gone_unmissed),
     "a plan fired twice": (32, _fired_twice),
-    "two plans of a bracket fired": (32, _bracket_fired_twice),
+    "two plans of a bracket opened positions": (32, _bracket_opened_twice),
     "an execution's position that nobody has": (33, _nobodys),
 }
 """Breaches of an account that several managers share: the number, and how to make it."""

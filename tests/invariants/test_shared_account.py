@@ -8,7 +8,7 @@ from tests.invariants.doctors_shared import ON_A_SHARED_ACCOUNT, defended, hedge
 from tests.invariants.shared import shared
 from tests.invariants.worlds import broken, require_sound
 
-from dtms.audit.standings import SLACK_MS, Standings, Stood
+from dtms.audit.standings import Standings, Stood
 from dtms.audit.world import World
 from dtms.domain.actions import ActionKind
 from dtms.domain.owners import Asker
@@ -44,7 +44,7 @@ def test_a_person_may_act_on_a_hedged_trade(account: World) -> None:
 def test_what_programs_clocks_may_differ_by_is_no_breach(account: World) -> None:
     """A manager's intent of the very second in which DTMS turned defensive may have been committed before it did."""
     trail, ticket = last_trail(account), defended(account).ticket
-    for after_ms, is_breach in ((SLACK_MS // 2, False), (SLACK_MS * 2, True)):
+    for after_ms, is_breach in ((account.slack_ms // 2, False), (account.slack_ms * 2, True)):
         at_ms = defensive_ms(account, ticket) + after_ms
         late = replace(trail, ticket=ticket, asker=Asker.EXITS, created_ms=at_ms)
         found = {violation.number for violation in broken(with_intent(account, late))}

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from dtms.audit.ledger import Author
 from dtms.audit.spans import Span
-from dtms.audit.standings import SLACK_MS, Standings
+from dtms.audit.standings import Standings
 from dtms.audit.violations import Violation
 from dtms.audit.world import World, is_of_main, sent
 from dtms.decide.authority import Denied, refuse
@@ -95,7 +95,7 @@ def check_17_nobody_acts_while_dtms_defends(world: World) -> Iterator[Violation]
     standings = Standings(world)
     for intent in sent(world.books.intents):
         if intent.asker in RANKS_BELOW and intent.ticket in world.trades:
-            yield from _in_defence(standings, intent)
+            yield from _in_defence(standings, intent, world.slack_ms)
     changes = tuple(_changes_by_programs(world))
     for trade in world.books.trades:
         spans, family = tuple(standings.defensive(trade.ticket)), set(world.families[trade.ticket])
@@ -106,10 +106,10 @@ def check_17_nobody_acts_while_dtms_defends(world: World) -> Iterator[Violation]
                 yield Violation(number=17, ticket=trade.ticket, about=about, words=words)
 
 
-def _in_defence(standings: Standings, intent: Intent) -> Iterator[Violation]:
+def _in_defence(standings: Standings, intent: Intent, slack_ms: int) -> Iterator[Violation]:
     """Judge the commit of an intent, a change of state's way to every process left aside."""
     for span in standings.defensive(intent.ticket):
-        if intent.created_ms in Span(span.from_ms + SLACK_MS, span.to_ms - SLACK_MS):
+        if intent.created_ms in Span(span.from_ms + slack_ms, span.to_ms - slack_ms):
             words = f"{intent.asker.value} had an intent committed while dtms defended the trade"
             yield Violation(number=17, ticket=intent.ticket, about=f"intent {intent.number}", words=words)
 

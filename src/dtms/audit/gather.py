@@ -51,6 +51,8 @@ class Asking:
     """None takes the stops that the store has."""
     machine_s: float = 0.0
     """The machine's monotonic seconds, by which leases run out."""
+    slack_ms: int = 1_000
+    """Market time that passes in a second of the machine, 1000 at least."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,6 +223,7 @@ def _world(
         looks=asking.looks() if asking.looks is not None else None,
         stops_before=stops if asking.stops_before is None else asking.stops_before,
         outages=_away(books.facts),
+        slack_ms=asking.slack_ms,
     )
 
 

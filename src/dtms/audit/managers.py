@@ -12,14 +12,18 @@ from dtms.audit.world import World
 from dtms.domain.account import MarginMode
 from dtms.domain.actions import Intent, IntentState
 from dtms.domain.managed import Managed
+from dtms.domain.plans import PlanStatus
 from dtms.domain.position import DealEntry
 from dtms.domain.trade import Owner, Trade
 
-FOLLOWED_MS = 2_000
-"""A change of owner reaches every process within a second; another is for what they do then."""
-MINUTE_MS = 60_000
+FOLLOWED = 2
+"""Seconds of the machine: a change of owner reaches every process within one; another is for what they do then."""
+LATE = 60
+"""Seconds of the machine that there are to see that a position ended, or to begin to hand one over."""
 FIRED = frozenset({IntentState.SENDING, IntentState.CONFIRMED, IntentState.UNKNOWN, IntentState.NEEDS_HUMAN})
 """Intents that were executed, or may have been."""
+OPENED = frozenset({PlanStatus.EXECUTED, PlanStatus.CLOSED})
+"""Orders of a bracket may rest side by side; the first to be filled has the others removed."""
 OURS = (Owner.DTMS, Owner.NOBODY)
 
 
@@ -46,7 +50,7 @@ def _keeps_something(world: World, trade: Trade) -> bool:
 
 
 def _is_old(world: World, since_ms: int) -> bool:
-    return world.now_ms - since_ms > FOLLOWED_MS
+    return world.now_ms - since_ms > FOLLOWED * world.slack_ms
 
 
 def _two(one: Trade | Managed, words: str) -> Violation:
@@ -60,7 +64,7 @@ def check_31_what_is_held_is_there(world: World) -> Iterator[Violation]:
         if managed.identifier in world.positions or managed.unconfirmed:
             continue
         since = max(ended.get(managed.identifier, managed.registered_ms), managed.registered_ms)
-        if world.now_ms - since - world.idle_ms(since, world.now_ms) > MINUTE_MS:
+        if _is_late(world, since):
             yield Violation(
                 number=31,
                 ticket=managed.ticket,
@@ -70,7 +74,7 @@ def check_31_what_is_held_is_there(world: World) -> Iterator[Violation]:
 
 
 def check_32_a_plan_fires_once(world: World) -> Iterator[Violation]:
-    """Of all intents of a plan, and of the plans of one bracket, at most one was executed or may have been."""
+    """Of all intents of a plan at most one was executed or may have been; of the plans of a bracket one opened."""
     shots: defaultdict[str, list[Intent]] = defaultdict(list)
     for intent in world.books.intents:
         if intent.plan is not None and intent.state in FIRED:
@@ -82,11 +86,11 @@ def check_32_a_plan_fires_once(world: World) -> Iterator[Violation]:
             yield Violation(number=32, ticket=None, about=f"plan {plan}", words=words, figures={"intents": [*numbers]})
     brackets: defaultdict[str, set[str]] = defaultdict(set)
     for one in world.books.plans:
-        if one.bracket_id is not None and one.id in shots:
+        if one.bracket_id is not None and one.status in OPENED:
             brackets[one.bracket_id].add(one.id)
     for bracket, plans in brackets.items():
         if len(plans) > 1:
-            words = f"{len(plans)} plans of one bracket fired: {', '.join(sorted(plans))}"
+            words = f"{len(plans)} plans of one bracket opened positions: {', '.join(sorted(plans))}"
             yield Violation(number=32, ticket=None, about=f"bracket {bracket}", words=words)
 
 
@@ -111,4 +115,4 @@ def check_33_what_was_opened_has_a_manager(world: World) -> Iterator[Violation]:
 
 
 def _is_late(world: World, since_ms: int) -> bool:
-    return world.now_ms - since_ms - world.idle_ms(since_ms, world.now_ms) > MINUTE_MS
+    return world.now_ms - since_ms - world.idle_ms(since_ms, world.now_ms) > LATE * world.slack_ms

@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from dtms.audit.ledger import INVALID_FILL, Author
-from dtms.audit.standings import SLACK_MS
 from dtms.audit.stops import is_looser
 from dtms.audit.violations import Violation
 from dtms.audit.world import World, is_of_main, sent
@@ -165,7 +164,7 @@ def _outlived(world: World, key: str, intents: Sequence[Intent]) -> Iterator[Vio
     for intent in sorted(intents, key=lambda i: i.number):
         mine = is_of_main(intent)
         granted = [token for at_ms, token in grants if at_ms < intent.created_ms]
-        theirs = [token for at_ms, token, of in made if of is not mine and at_ms < intent.created_ms - SLACK_MS]
+        theirs = [token for at_ms, token, of in made if of is not mine and at_ms < intent.created_ms - world.slack_ms]
         floor = max([highest[mine], *granted, *theirs])
         if intent.token < floor:
             yield _token(intent, "it was sent under an older token", floor)
@@ -180,7 +179,7 @@ def _token(intent: Intent, words: str, newest: int) -> Violation:
 def check_20_the_halt_holds(world: World) -> Iterator[Violation]:
     """While the kill switch is on nothing is sent but what a person asks for and reduces."""
     for intent in sent(world.books.intents):
-        slack_ms = SLACK_MS if is_of_main(intent) else 0
+        slack_ms = world.slack_ms if is_of_main(intent) else 0
         during = (s.from_ms + slack_ms < intent.created_ms < s.to_ms - slack_ms for s in world.halts)
         if any(during) and not (_is_persons(intent) and _reduces(intent)):
             words = f"{intent.action.kind.value} was sent while the kill switch was on"

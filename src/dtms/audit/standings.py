@@ -1,7 +1,7 @@
 """What held of a ticket at a moment: its owner, DTMS's state of it, its breakeven flag, as the journal tells.
 
 Two programs write one journal, each by its own clock, and a fact is made a moment before it is committed. So what held
-at a moment is all that held within ``SLACK_MS`` of it, and an act is wrong only when none of that permitted it. What
+at a moment is all that held within ``slack_ms`` of it, and an act is wrong only when none of that permitted it. What
 the journal does not reach back to is not known, and not judged.
 """
 
@@ -17,8 +17,6 @@ from dtms.domain.facts import Fact, FactKind
 from dtms.domain.owners import Asker, Ownership
 from dtms.domain.trade import Owner, State, Trade
 
-SLACK_MS = 1_000
-"""Within it a change of owner or state reaches every process."""
 LONG_AGO = -(10**15)
 WATCHING = frozenset({FactKind.REGISTERED, FactKind.ENABLED, FactKind.TRANSITION, FactKind.DISABLED, FactKind.CLOSED})
 OWNING = frozenset({FactKind.OWNER_CHANGED, FactKind.DISABLED, FactKind.MANAGED, FactKind.UNMANAGED, FactKind.ACTION})
@@ -64,8 +62,9 @@ class Standings:
 
     def around(self, ticket: int, at_ms: int) -> Sequence[Stood]:
         """Return all that held about a moment; nothing when that is not known."""
-        states = set(_about(self.states(ticket), at_ms))
-        words = set(_about(self._owners(ticket), at_ms))
+        slack_ms = self._world.slack_ms
+        states = set(_about(self.states(ticket), at_ms, slack_ms))
+        words = set(_about(self._owners(ticket), at_ms, slack_ms))
         if UNKNOWN in states or UNKNOWN in words:
             return ()
         flags = self._breakeven(ticket, at_ms)
@@ -126,17 +125,17 @@ class Standings:
         flagged = [f.market_ms for f in told if f.kind is FactKind.OWNER_CHANGED]
         moved = [i.resolved_ms for i in self._world.intents_by_trade.get(ticket, ()) if _flags(i)]
         since = min([*flagged, *(at for at in moved if at is not None)], default=None)
-        return (True,) if since is not None and at_ms > since + SLACK_MS else (False, True)
+        return (True,) if since is not None and at_ms > since + self._world.slack_ms else (False, True)
 
 
 _KNOWN = frozenset(owner.value for owner in Owner)
 
 
-def _about(turns: Sequence[Turn[T]], at_ms: int) -> Iterator[T]:
+def _about(turns: Sequence[Turn[T]], at_ms: int, slack_ms: int) -> Iterator[T]:
     """Yield what held at any moment within the slack."""
     for turn, following in zip(turns, [*turns[1:], None], strict=True):
-        until_ms = following.since_ms if following is not None else at_ms + SLACK_MS + 1
-        if turn.since_ms <= at_ms + SLACK_MS and until_ms >= at_ms - SLACK_MS:
+        until_ms = following.since_ms if following is not None else at_ms + slack_ms + 1
+        if turn.since_ms <= at_ms + slack_ms and until_ms >= at_ms - slack_ms:
             yield turn.value
 
 

@@ -85,6 +85,7 @@ class Auditor:
         self._since_ms: int | None = None
         self._stops: Mapping[int, float | None] | None = None
         self._told: frozenset[str] | None = None
+        self._first: tuple[int, float] | None = None
         self.last: AuditResult | None = None
 
     async def run(self) -> None:
@@ -140,11 +141,19 @@ class Auditor:
             looks=self._looks,
             stops_before=self._stops,
             machine_s=self._clock.machine_s(),
+            slack_ms=self._slack_ms(),
         )
         async with asyncio.timeout(settings.audit.time_limit_s):
             world = await gather(self._broker, self._store, asking)
             # In a thread: over ten thousand trades it takes long enough to be felt on the loop.
             return world, await asyncio.to_thread(judge, world, AUDITED)
+
+    def _slack_ms(self) -> int:
+        """Return how much market time passes in a second; a simulated market may go faster than the machine."""
+        now = self._clock.market_ms(), self._clock.machine_s()
+        first = self._first = self._first or now
+        passed_s = now[1] - first[1]
+        return max(1_000, round((now[0] - first[0]) / passed_s)) if passed_s >= 1.0 else 1_000
 
     # --- telling ---------------------------------------------------------------------------------------------------
 

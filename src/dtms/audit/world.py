@@ -126,6 +126,8 @@ class World:
     unsound: Sequence[Unsound] = ()
     calm_since_ms: int | None = None
     """Since when nothing was made to fail."""
+    slack_ms: int = 1_000
+    """Market time in which a change reaches every process, and by which their clocks may differ: a machine's second."""
 
     @property
     def now_ms(self) -> int:
