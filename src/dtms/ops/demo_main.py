@@ -20,6 +20,8 @@ LOOK_S: Final = 1.0
 STOP_ATR, TARGET_ATR, BACK_ATR = 2.0, 3.0, 0.3
 OPEN_MAX: Final = 2
 """Trades by strategy at a time, for each symbol."""
+PLANNED_MAX: Final = 4
+"""With so many of them open, no plan is made."""
 LOTS: Final[Mapping[str, float]] = {"EURUSD.m": 1.0, "BTCUSD.m": 0.6}
 STRATEGIES: Final = (
     "trend_continuation_pullback",
@@ -66,7 +68,8 @@ class SecondTrader:
             held = [p for p in positions if p["symbol"] == symbol and p["managed_by"] == UNIVERSAL]
             if len(held) < OPEN_MAX:
                 await self._execute(symbol, lots, atr)
-            await self._plan(symbol, lots, atr)
+            if len(held) < PLANNED_MAX:
+                await self._plan(symbol, lots, atr)
 
     async def _protect(self, positions: Sequence[Mapping[str, Any]]) -> None:
         """Put every second position that DTMS defends under profit protection as well."""
