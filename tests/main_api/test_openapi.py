@@ -1,6 +1,5 @@
 """The main API's documentation: every route described once, its examples and real answers valid by their schemas."""
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +59,7 @@ def test_real_answers_are_valid_by_the_schema(tmp_path: Path, document: dict[str
         ticket = (await desk.ask("POST", "/mt5/execute", json=order)).json()["order_id"]
         made = await desk.ask("POST", "/auto-execution/plans", json=desk.plan(conditions=[{"name": "inside_bar"}]))
         plan = made.json()["plan"]["id"]
-        await asyncio.sleep(2)
+        await desk.plot.play(0.2)
         filled = {"{ticket}": str(ticket), "{plan_id}": plan, "{symbol}": BTCUSD, "{timeframe}": "M5"}
         for path, method, what in operations(document):
             if method != "get" or path.startswith("/api/dtms"):
