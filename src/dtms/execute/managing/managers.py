@@ -1,13 +1,11 @@
 """The managers of the main program put together: its loop's life, and what its HTTP routes may ask of them."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 from dtms.decide.guards import RailState
-from dtms.decide.proposals import Sighting
 from dtms.domain.actions import Intent
 from dtms.domain.errors import DtmsError
-from dtms.domain.facts import Fact, FactKind
+from dtms.domain.facts import Fact
 from dtms.domain.managed import Managed
 from dtms.domain.owners import Ownership
 from dtms.domain.position import Position
@@ -19,7 +17,7 @@ from dtms.execute.leases import WAIT_S, Leases
 from dtms.execute.lifecycle import EngineOptions, Lifecycle
 from dtms.execute.managing.bench import Bench
 from dtms.execute.managing.claiming import Claiming, Code, ManagingRefused
-from dtms.execute.managing.floor import Charge, Floor
+from dtms.execute.managing.floor import Floor
 from dtms.execute.managing.hand import FirstLook, Hand
 from dtms.execute.managing.loop import Round
 from dtms.execute.managing.news import News
@@ -29,8 +27,8 @@ from dtms.execute.managing.resolving import Resolving
 from dtms.execute.managing.restart import Restart
 from dtms.execute.managing.sights import Sights
 from dtms.execute.managing.steps import Step
-from dtms.execute.managing.table import MANAGERS
 from dtms.execute.managing.taking import Taking
+from dtms.execute.managing.telling import Live, Statistics, Telling
 from dtms.execute.service import Health, Monitoring
 from dtms.execute.trading.handing import Letters
 from dtms.ports.broker import Broker
@@ -39,50 +37,8 @@ from dtms.ports.sources import OnlyReleases
 from dtms.ports.store import Store
 from dtms.settings import Settings
 
-HISTORY = frozenset(
-    kind.value
-    for kind in (
-        FactKind.MANAGED,
-        FactKind.UNMANAGED,
-        FactKind.ACTION,
-        FactKind.PROPOSAL,
-        FactKind.REFUSAL,
-        FactKind.CHANGED_OUTSIDE,
-        FactKind.UNCONFIRMED,
-        FactKind.INTENT,
-        FactKind.NEEDS_ATTENTION,
-    )
-)
 LOOP_WAIT_S = 0.5
 """How long the managers wait for a ticket's lease: longer than a call takes, and they come back in a second."""
-COUNTED_MAX = 10_000
-"""Actions that statistics look back over, at most."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Live:
-    """One managed position as it is in memory, and why its manager did nothing more at its last look."""
-
-    managed: Managed
-    owner: str
-    notes: Mapping[str, str]
-    explained: tuple[str, ...]
-    looked_ms: int
-    price: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Statistics:
-    """What a manager has done; ``actions`` by rule and ending, over the newest that are remembered."""
-
-    active: int
-    breakeven_done: int
-    partial_done: int
-    trailing: int
-    actions: Mapping[str, int]
-    since_start: Mapping[str, int]
-    lost: Mapping[str, int]
-    """Proposals that were not sent since the program's start, by reason."""
 
 
 class Managers:
@@ -142,6 +98,7 @@ class Managers:
         )
         self.floor = floor = Floor()
         self._sights = sights = Sights(bench, floor)
+        self._telling = Telling(bench, floor, sights)
         news, presence = News(bench, floor), Presence(bench, floor)
         self.openings = Openings(bench, floor, letters, concluded)
         resolving = Resolving(bench, floor, self.openings)
@@ -255,7 +212,7 @@ class Managers:
 
     def universal(self) -> Sequence[Live]:
         """List what the Universal manager has in hand."""
-        return [self._live(charge) for charge in self.floor.of_manager(Owner.UNIVERSAL)]
+        return [self._telling.live(charge) for charge in self.floor.of_manager(Owner.UNIVERSAL)]
 
     # --- Intelligent Exit --------------------------------------------------------------------------------------------
 
@@ -277,7 +234,7 @@ class Managers:
 
     def exits(self) -> Sequence[Live]:
         """List what Intelligent Exit has in hand."""
-        return [self._live(charge) for charge in self.floor.of_manager(Owner.EXITS)]
+        return [self._telling.live(charge) for charge in self.floor.of_manager(Owner.EXITS)]
 
     # --- both --------------------------------------------------------------------------------------------------------
 
@@ -290,65 +247,15 @@ class Managers:
         charge = self.floor.charges.get((owner, ticket))
         if charge is None:
             raise ManagingRefused(Code.NOT_FOUND, f"{owner.value} has no position {ticket}.", {"ticket": ticket})
-        return self._live(charge, explain=True)
+        return self._telling.live(charge, explain=True)
 
     async def history(self, owner: Owner, ticket: int, limit: int = 100) -> Sequence[Fact]:
         """Return what a manager recorded of a position, in order."""
-        facts = await self.bench.store.facts(ticket=ticket, kinds=HISTORY, limit=limit * 4, newest=True)
-        return [f for f in facts if f.details.get("manager") == owner.value][-limit:]
+        return await self._telling.history(owner, ticket, limit)
 
     async def statistics(self, owner: Owner) -> Statistics:
         """Count what a manager has in hand and has done."""
-        held = [charge.managed for charge in self.floor.of_manager(owner)]
-        kinds = frozenset({FactKind.ACTION.value})
-        facts = await self.bench.store.facts(kinds=kinds, limit=COUNTED_MAX, newest=True)
-        actions: dict[str, int] = {}
-        for fact in facts:
-            if fact.details.get("manager") == owner.value:
-                key = f"{fact.details.get('rule')}:{fact.details.get('ending')}"
-                actions[key] = actions.get(key, 0) + 1
-        return Statistics(
-            active=len(held),
-            breakeven_done=sum(m.breakeven_done for m in held),
-            partial_done=sum(m.partial_done for m in held),
-            trailing=sum(m.trailing_active for m in held),
-            actions=actions,
-            since_start=_of(owner, self.bench.done),
-            lost=_of(owner, self.bench.lost),
-        )
-
-    def _live(self, charge: Charge, *, explain: bool = False) -> Live:
-        managed = charge.managed
-        sighting = self._sighting(charge)
-        told: tuple[str, ...] = ()
-        if explain and sighting is not None:
-            told = tuple(MANAGERS[managed.manager].explain(sighting, self.bench.settings))
-        row = self.floor.ownerships.get(managed.ticket)
-        owner = self.floor.owner(managed.ticket)
-        return Live(
-            managed=managed,
-            owner=row.owner if owner is None and row is not None else (owner or Owner.NOBODY).value,
-            notes=charge.notes,
-            explained=told,
-            looked_ms=charge.looked_ms,
-            price=None if sighting is None else sighting.tick.closing(managed.side),
-        )
-
-    def _sighting(self, charge: Charge) -> Sighting | None:
-        """Return a position as its manager sees it now; None while that cannot be told."""
-        watch, position = self.floor.book.symbols.get(charge.managed.symbol), self.floor.position(charge.managed)
-        if watch is None or position is None:
-            return None
-        scene = self._sights.scene(watch)
-        if isinstance(scene, str):
-            return None
-        return self._sights.sighting(charge, position, scene, self.bench.clock.market_ms())
-
-
-def _of(owner: Owner, counted: Mapping[str, int]) -> dict[str, int]:
-    """Return one manager's counts without its name."""
-    prefix = f"{owner.value}:"
-    return {key.removeprefix(prefix): count for key, count in counted.items() if key.startswith(prefix)}
+        return await self._telling.statistics(owner)
 
 
 __all__ = ["Code", "Live", "Managers", "ManagingRefused", "Statistics"]
