@@ -1,6 +1,8 @@
 """Positions come into the managers' hands by the rules of ownership, and leave them; nobody takes another's."""
 
 import asyncio
+from contextlib import suppress
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,13 @@ from tests.store.managers import ownership
 
 from dtms.adapters.virtual_loop import run_virtual
 from dtms.domain.actions import ActionKind, Intent, IntentState, OpenPosition
+from dtms.domain.errors import LeaseHeld
 from dtms.domain.facts import FactKind
 from dtms.domain.market import Side
-from dtms.domain.trade import Owner
+from dtms.domain.trade import Owner, State
 from dtms.execute.managing.claiming import Code, ManagingRefused
 from dtms.execute.service import Registration
-from dtms.ports.store import Unit
+from dtms.ports.store import Free, Unit
 from dtms.replay import MAGIC_PREFIX
 
 EUR = Market(recording="EURUSD_H1_2017", start="2017-09-08T11:00Z")
@@ -99,6 +102,66 @@ def test_a_trade_of_dtms_is_refused_unless_the_watcher_registered_it(tmp_path: P
         await site.play(0.1)
         assert engine.live(watched) is None, "DTMS has let it go"
         assert engine.live(ticket) is not None
+        await site.end()
+
+    run_virtual(main())
+
+
+def test_dtms_does_not_turn_defensive_between_the_look_and_the_claim(tmp_path: Path) -> None:
+    """What yielded when it was looked at would be taken from DTMS in the middle of its defence."""
+
+    async def main() -> None:
+        site, ticket = await _begun(tmp_path)
+        engine = await site.with_dtms()
+        await engine.register(Registration(ticket=ticket, by_watcher=True))
+        trade, commit = await site.store.trade(ticket), site.store.commit
+        assert trade is not None
+        free = Free(holder="dtms:9:0", keys=(str(ticket),))
+        turn = Unit(trades=(replace(trade, machine=replace(trade.machine, state=State.WARNING_L2)),), free=free)
+        tried: list[bool] = []
+
+        async def late(unit: Unit) -> Any:
+            if unit.managed and not tried:
+                with suppress(LeaseHeld):
+                    tried.append(False)
+                    await commit(turn)
+                    tried[0] = True
+            return await commit(unit)
+
+        site.store.commit = late  # type: ignore[method-assign]
+        await site.managers.register_universal(ticket, "micro_scalp")
+        site.store.commit = commit  # type: ignore[method-assign]
+        assert tried == [False], "the claim held the lease from its look on"
+        standing = await site.store.standing(ticket)
+        assert (standing.owner, standing.state) == (Owner.UNIVERSAL, State.HEALTHY)
+        await site.end()
+
+    run_virtual(main())
+
+
+def test_what_the_registry_gives_is_taken_up_without_the_loop_waiting_for_anothers_lease(tmp_path: Path) -> None:
+    """Somebody else may hold one ticket's lease for long: what else is managed goes on, and it is tried again."""
+
+    async def main() -> None:
+        site, ticket = await _begun(tmp_path)
+        grant = await site.store.grant(str(ticket), "another:1:0", 60.0, ticket=ticket)
+        row = ownership(ticket, owner=Owner.UNIVERSAL.value, strategy_type="micro_scalp", symbol=EUR.symbol)
+        await site.store.commit(Unit(ownership=(replace(row, identifier=ticket),)))
+        slowest_s, cycle = 0.0, site.managers.loop.run_cycle
+
+        async def timed() -> None:
+            nonlocal slowest_s
+            begun_s = site.clock.machine_s()
+            await cycle()
+            slowest_s = max(slowest_s, site.clock.machine_s() - begun_s)
+
+        site.managers.loop.run_cycle = timed  # type: ignore[method-assign]
+        await site.play(0.2)
+        assert 0.4 < slowest_s < 1.0, "it waited, for a moment"
+        assert not await site.store.managed(ticket=ticket)
+        await site.store.release(grant.lease)
+        await site.play(1)
+        assert [m.manager for m in await site.store.managed(ticket=ticket)] == [Owner.UNIVERSAL]
         await site.end()
 
     run_virtual(main())

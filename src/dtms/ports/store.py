@@ -124,6 +124,8 @@ class Free:
 
     holder: str
     keys: Sequence[str]
+    token: int | None = None
+    """The holder's, where what is changed was looked at under the lease: it must have held it all the time since."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -131,8 +131,11 @@ class LeaseDesk:
 
         Raises:
             LeaseHeld: naming key, holder and token, when somebody has or could.
+            PermissionGone: when the holder names its token, and holds the lease under that no more.
         """
         for key in free.keys:
+            if free.token is not None and not self.holds(tx, key, free.holder, free.token):
+                raise PermissionGone(f"lease {key} is not held with token {free.token}")
             row = tx.row(tx.say.lease, {"key": key})
             if row is None or (stored := _of(row)).holder in ("", free.holder):
                 continue

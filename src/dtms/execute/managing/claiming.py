@@ -20,6 +20,7 @@ from dtms.domain.owners import Ownership, Standing
 from dtms.domain.position import DealEntry, Position
 from dtms.domain.strategies import UnknownStrategy, strategy_of
 from dtms.domain.trade import Owner, State
+from dtms.execute.leases import Held, Leases
 from dtms.execute.managing.bench import Bench
 from dtms.execute.managing.floor import Charge, Floor
 from dtms.execute.managing.news import ended
@@ -75,18 +76,29 @@ class Claiming:
 
     # --- Universal -----------------------------------------------------------------------------------------------
 
-    async def register(self, ticket: int, strategy_type: str, correlation_id: str | None = None) -> Managed:
+    @property
+    def is_busy(self) -> bool:
+        """Whether a registration is under way, which may wait for another's lease."""
+        return self._lock.locked()
+
+    async def register(
+        self, ticket: int, strategy_type: str, correlation_id: str | None = None, *, is_patient: bool = True
+    ) -> Managed:
         """Give a position to the Universal manager, with rules that are resolved now and frozen.
+
+        Args:
+            is_patient: whether it waits for another's lease as long as one may, or as the loop does.
 
         Raises:
             ManagingRefused: with the owner, or what else stands in the way.
             BrokerUnavailable, StoreFailed, PermissionGone: when it could not be done; nothing changed.
         """
         _known_strategy(strategy_type)
+        leases = self._bench.claims if is_patient else self._bench.leases
         async with self._lock:
-            return await self._register(ticket, strategy_type, correlation_id)
+            return await self._register(ticket, strategy_type, correlation_id, leases)
 
-    async def _register(self, ticket: int, strategy_type: str, correlation_id: str | None) -> Managed:
+    async def _register(self, ticket: int, strategy_type: str, correlation_id: str | None, leases: Leases) -> Managed:
         for _ in range(TRIES):
             found = await self._find(ticket)
             known = self._registered(ticket, strategy_type)
@@ -94,7 +106,7 @@ class Claiming:
                 return known
             self._require_claimable(found)
             try:
-                return await self._claim(found, strategy_type, correlation_id)
+                return await self._claim(found, strategy_type, correlation_id, leases)
             except LeaseHeld as held:
                 raise ManagingRefused(Code.LEASE_HELD, f"{held}.", {"ticket": ticket, "holder": held.holder}) from held
             except ChangedMeanwhile:
@@ -125,23 +137,26 @@ class Claiming:
         details: dict[str, Json] = {"ticket": standing.ticket, "managed_by": owner}
         raise ManagingRefused(Code.OWNED, f"Position {standing.ticket} is managed by {owner}.", details)
 
-    async def _claim(self, found: _Found, strategy_type: str, correlation_id: str | None) -> Managed:
-        bench, position, row = self._bench, found.position, found.standing.ownership
-        managed = await self._universal(found, strategy_type)
-        mine = row is not None and row.manager is Owner.UNIVERSAL and row.strategy_type == strategy_type
-        owned = () if mine else (self._owned(position, strategy_type, row),)
-        unit = Unit(
-            managed=(managed,),
-            ownership=owned,
-            facts=self._facts_of_claim(managed, row, correlation_id),
-            free=Free(holder=bench.claims.holder, keys=(bench.key(position.ticket, position.symbol),)),
-        )
-        await bench.claims.when_free(lambda: bench.store.commit(unit))
-        for taken in owned:
+    async def _claim(self, found: _Found, strategy_type: str, correlation_id: str | None, leases: Leases) -> Managed:
+        """Claim it under its lease, held from the look at its owner to the commit: DTMS may turn defensive before."""
+        managed, ticket = await self._universal(found, strategy_type), found.position.ticket
+        async with leases.held(self._bench.key(ticket, found.position.symbol), ticket) as held:
+            found = replace(found, standing=held.standing)
+            self._require_claimable(found)
+            unit = self._claimed(found, managed, correlation_id)
+            await self._bench.store.commit(replace(unit, free=_still(held)))
+        for taken in unit.ownership:
             self._floor.ownerships[taken.ticket] = taken
         self._floor.add(managed)
-        bench.journal.tell(unit.facts)
+        self._bench.journal.tell(unit.facts)
         return managed
+
+    def _claimed(self, found: _Found, managed: Managed, correlation_id: str | None) -> Unit:
+        """Return what a claim changes: the manager's memory, and the registry where it says otherwise."""
+        row, strategy_type = found.standing.ownership, getattr(managed.rules, "strategy_type", "")
+        mine = row is not None and row.manager is Owner.UNIVERSAL and row.strategy_type == strategy_type
+        owned = () if mine else (self._owned(found.position, strategy_type, row),)
+        return Unit(managed=(managed,), ownership=owned, facts=self._facts_of_claim(managed, row, correlation_id))
 
     def _facts_of_claim(self, managed: Managed, row: Ownership | None, correlation_id: str | None) -> tuple[Fact, ...]:
         before = "" if row is None else row.owner
@@ -178,21 +193,24 @@ class Claiming:
             ManagingRefused: when the manager has no such position, or another has its lease.
         """
         charge = self._charge(Owner.UNIVERSAL, ticket)
-        async with charge.lock:
-            try:
-                return await self._bench.claims.when_free(lambda: self._given_up(charge, correlation_id))
-            except LeaseHeld as held:
-                raise ManagingRefused(Code.LEASE_HELD, f"{held}.", {"ticket": ticket, "holder": held.holder}) from held
+        key = self._bench.key(ticket, charge.managed.symbol)
+        try:
+            # The lease first: whoever waits for it with the position in hand would keep the loop from all others.
+            async with self._bench.claims.held(key, ticket) as held, charge.lock:
+                return await self._given_up(charge, held, correlation_id)
+        except LeaseHeld as held_by:
+            details: dict[str, Json] = {"ticket": ticket, "holder": held_by.holder}
+            raise ManagingRefused(Code.LEASE_HELD, f"{held_by}.", details) from held_by
 
-    async def _given_up(self, charge: Charge, correlation_id: str | None) -> Managed:
-        bench, ticket = self._bench, charge.managed.ticket
-        row = (await bench.store.standing(ticket)).ownership
-        mine = row is not None and row.manager is Owner.UNIVERSAL
+    async def _given_up(self, charge: Charge, held: Held, correlation_id: str | None) -> Managed:
+        if self._floor.charges.get(charge.key) is not charge:
+            raise ManagingRefused(Code.NOT_FOUND, "It left the manager's hands meanwhile.")
+        row = (await self._bench.store.standing(charge.managed.ticket)).ownership
         freed: tuple[Ownership, ...] = ()
-        if row is not None and mine:
-            now = bench.clock.market_ms()
+        if row is not None and row.manager is Owner.UNIVERSAL:
+            now = self._bench.clock.market_ms()
             freed = (replace(row, owner="", strategy_type=None, since_ms=now, version=row.version + 1),)
-        return await self._let_go(charge, "unregistered", freed, correlation_id)
+        return await self._let_go(charge, "unregistered", freed, correlation_id, _still(held))
 
     async def close_if_gone(self, row: Ownership) -> bool:
         """Close the registry's entry of a position that was closed before it was taken up, by its deals."""
@@ -258,12 +276,16 @@ class Claiming:
     # --- what all share ------------------------------------------------------------------------------------------
 
     async def _let_go(
-        self, charge: Charge, why: str, rows: tuple[Ownership, ...], correlation_id: str | None
+        self,
+        charge: Charge,
+        why: str,
+        rows: tuple[Ownership, ...],
+        correlation_id: str | None,
+        free: Free | None = None,
     ) -> Managed:
         bench, before = self._bench, charge.managed
         managed = ended(before, why, bench.clock.market_ms())
         fact = bench.fact(FactKind.UNMANAGED, why, managed, correlation_id=correlation_id)
-        free = Free(holder=bench.claims.holder, keys=(bench.key(before.ticket, before.symbol),)) if rows else None
         await bench.store.commit(Unit(managed=(managed,), ownership=rows, facts=(fact,), free=free))
         charge.managed = managed
         self._floor.drop(charge)
@@ -353,6 +375,11 @@ class Claiming:
             since_ms=now,
             version=0 if row is None else row.version + 1,
         )
+
+
+def _still(held: Held) -> Free:
+    """Ask that a lease is still held under which something was looked at."""
+    return Free(holder=held.lease.holder, keys=(held.lease.key,), token=held.lease.token)
 
 
 def _is_family(intent: Intent | None) -> bool:

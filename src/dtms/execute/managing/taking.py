@@ -47,8 +47,12 @@ class Taking:
         return now_ms >= self._tried.get(ticket, (0, 0))[1]
 
     async def _take(self, row: Ownership, look: Look) -> None:
+        if self._claiming.is_busy:
+            return  # a request may wait for somebody's lease: the loop does not wait with it
+        listed = self._floor.by_identifier.get(row.identifier)  # under another ticket, where the broker replaced it
+        ticket = row.ticket if listed is None else listed.ticket
         try:
-            await self._claiming.register(row.ticket, row.strategy_type or "")
+            await self._claiming.register(ticket, row.strategy_type or "", is_patient=False)
         except ManagingRefused as refused:
             tries = self._tried.get(row.ticket, (0, 0))[0]
             wait_ms = AGAIN_MS[min(tries, len(AGAIN_MS) - 1)]
