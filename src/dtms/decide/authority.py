@@ -10,10 +10,10 @@ A person overrides all, explicitly. DTMS counts as defensive when the state that
 is. What opens a position changes none, and owns none.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
-from dtms.domain.owners import Asker
+from dtms.domain.owners import Asker, Standing
 from dtms.domain.trade import Owner, State
 
 
@@ -77,6 +77,49 @@ def refuse(
     moving = to_state if asker is Asker.DTMS else None
     is_defensive = any(s is not None and s.is_defensive for s in (state, moving))
     return _refused(_ROWS[asker][owner], asker, owner, state, is_defensive=is_defensive, breakeven=breakeven)
+
+
+def judge(
+    standing: Standing, asker: Asker, *, states: frozenset[State] | None = None, to_state: State | None = None
+) -> Denied | None:
+    """Return why ``asker`` may not change a position as things stand, None when it may.
+
+    The one judgement: made early, to ask nobody in vain, and again in the transaction that commits an intent.
+
+    Args:
+        states: DTMS's states of the trade that permit the act; None permits any in which the trade is watched.
+        to_state: where DTMS moves to with this act.
+    """
+    if asker is Asker.DTMS:
+        denied = _refused_to_dtms(standing, states)
+        if denied is not None or standing.state is None:
+            return denied  # what is left of the family of a trade that has ended is nobody else's
+    elif states is not None and standing.state is not None and standing.state not in states:
+        return Denied("dtms_state", f"trade {standing.ticket} is {standing.state}")
+    denied = refuse(asker, standing.owner, standing.state, breakeven=standing.breakeven, to_state=to_state)
+    return None if denied is None else replace(denied, reason=f"trade {standing.ticket}: {denied.reason}")
+
+
+def _refused_to_dtms(standing: Standing, states: frozenset[State] | None) -> Denied | None:
+    """Return why DTMS itself would not act: it does not watch the trade, or not in a state that permits it.
+
+    A trade that has closed is acted on only by who names that state: its hedge may be left.
+    """
+    trade, ticket = standing.trade, standing.ticket
+    if trade is None:
+        return Denied("not_registered", f"trade {ticket} is not registered")
+    if trade.disabled:
+        return Denied("disabled", f"trade {ticket} is disabled")
+    if trade.state not in (states if states is not None else frozenset(State) - {State.CLOSED}):
+        return Denied("dtms_state", f"trade {ticket} is {trade.state}")
+    if trade.is_active and not standing.is_under_dtms:
+        return Denied("owned_by_other_manager", f"trade {ticket} belongs to {_word(standing)}")
+    return None
+
+
+def _word(standing: Standing) -> str:
+    row, trade = standing.ownership, standing.trade
+    return row.owner if row is not None else trade.owner.value if trade is not None else ""
 
 
 def _refused(

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from dtms.decide.authority import refuse
+from dtms.decide.authority import judge
 from dtms.domain.actions import (
     Action,
     CancelOrder,
@@ -298,9 +298,9 @@ def _require_authority(task: Task, standing: Standing) -> None:
     Raises:
         Unsent: with the rule; the commit of the intent judges again.
     """
-    if task.ticket is None or (task.asker is Asker.DTMS and standing.state is None):
-        return  # what is left of the family of a trade that has ended is nobody else's
-    denied = refuse(task.asker, standing.owner, standing.state, breakeven=standing.breakeven, to_state=_moving(task))
+    if task.ticket is None:
+        return
+    denied = judge(standing, task.asker, states=task.states, to_state=_moving(task))
     if denied is not None:
         raise Unsent(denied.reason, denied.rule)
 

@@ -3,10 +3,10 @@
 from dtms.adapters.store_sql import rows
 from dtms.adapters.store_sql.leases import LeaseDesk
 from dtms.adapters.store_sql.writer import Transaction
-from dtms.decide.authority import refuse
+from dtms.decide.authority import judge
 from dtms.domain.errors import PermissionGone
-from dtms.domain.owners import Asker, Standing
-from dtms.domain.trade import Mode, State
+from dtms.domain.owners import Standing
+from dtms.domain.trade import Mode
 from dtms.ports.store import Permission
 
 
@@ -49,43 +49,7 @@ def _require_mode(standing: Standing, permission: Permission) -> None:
 
 
 def _require_say(standing: Standing, permission: Permission) -> None:
-    """See that the asker may change the position, by the authority table and by DTMS's own rules."""
-    if permission.asker is Asker.DTMS:
-        _require_dtms(standing, permission)
-        if standing.state is None:
-            return  # what is left of the family of a trade that has ended is nobody else's
-    _require_state(standing, permission)
-    denied = refuse(
-        permission.asker,
-        standing.owner,
-        standing.state,
-        breakeven=standing.breakeven,
-        to_state=permission.to_state,
-    )
+    """See that the asker may change the position."""
+    denied = judge(standing, permission.asker, states=permission.states, to_state=permission.to_state)
     if denied is not None:
-        raise PermissionGone(f"trade {standing.ticket}: {denied.reason}")
-
-
-def _require_dtms(standing: Standing, permission: Permission) -> None:
-    """See that DTMS still watches the trade, in one of the states that permit the action.
-
-    A trade that has closed is acted on only by who names that state: its hedge may be left.
-    """
-    trade, ticket = standing.trade, standing.ticket
-    if trade is None:
-        raise PermissionGone(f"trade {ticket} is not registered")
-    if trade.disabled:
-        raise PermissionGone(f"trade {ticket} is disabled")
-    permitted = permission.states if permission.states is not None else frozenset(State) - {State.CLOSED}
-    if trade.state not in permitted:
-        raise PermissionGone(f"trade {ticket} is {trade.state}")
-    if trade.is_active and not standing.is_under_dtms:
-        owner = standing.ownership.owner if standing.ownership is not None else trade.owner.value
-        raise PermissionGone(f"trade {ticket} belongs to {owner}")
-
-
-def _require_state(standing: Standing, permission: Permission) -> None:
-    if permission.asker is Asker.DTMS or permission.states is None or standing.state is None:
-        return
-    if standing.state not in permission.states:
-        raise PermissionGone(f"trade {standing.ticket} is {standing.state}")
+        raise PermissionGone(denied.reason)
