@@ -13,10 +13,11 @@ from tests.replay.windows import EUR, LONG, SHIPPED
 
 from dtms.adapters.virtual_loop import run_virtual
 from dtms.domain.actions import ActionKind, ClosePosition, IntentState, MoveStop
-from dtms.domain.facts import Fact, FactKind
+from dtms.domain.facts import Fact, FactKind, Json
 from dtms.domain.owners import Asker
 from dtms.domain.trade import Mode, Owner, State
 from dtms.execute.service import RefusalCode, Refused, Registered, Registration
+from dtms.ports.store import Kept, KeptKind
 from dtms.settings import Settings
 
 WINDOW = next(w for w in SHIPPED if w.recording == EUR and w.side is LONG)
@@ -151,26 +152,61 @@ def with_poll(settings: Settings, poll_ms: int = 250) -> Settings:
     return replace(settings, cadence=replace(settings.cadence, tick_poll_ms=poll_ms))
 
 
+def claimed_after_a_look(lives: Lives) -> None:
+    """Have another manager claim the position right after DTMS looked at the registry for the first time."""
+    store: Any = lives.on.store
+    look, looks = store.ownerships, list[int]()
+
+    async def claimed_after(tickets: Any = None) -> Any:
+        found = await look(tickets)
+        if tickets is not None and not looks:
+            looks.append(1)
+            await claim(lives, lives.ticket)
+        return found
+
+    store.ownerships = claimed_after
+
+
 def test_a_claim_at_the_moment_of_the_registration_wins(tmp_path: Path) -> None:
-    """The claim comes between the look at the registry and the commit: one of them has the position, and both know."""
+    """The claim comes between the look at the registry and the commit: nothing of the registration is ever stored.
+
+    Neither the trade nor the answer that a repetition of the request gets says that it was protected.
+    """
 
     async def scenario(lives: Lives) -> None:
-        store: Any = lives.on.store
-        look, looks = store.ownerships, list[int]()
+        claimed_after_a_look(lives)
+        answers: list[Any] = []
 
-        async def claimed_after(tickets: Any = None) -> Any:
-            found = await look(tickets)
-            if tickets is not None and not looks:
-                looks.append(1)
-                await claim(lives, lives.ticket)
-            return found
+        def receipt(results: Any) -> Kept:
+            answers.append(results)
+            told: dict[str, Json] = {"registered": isinstance(results[0], Registered)}
+            return Kept(kind=KeptKind.ANSWER, key="a key", body=told, at_ms=lives.on.clock.wall_ms())
 
-        store.ownerships = claimed_after
-        refused = await asked(lives)
+        asks = [Registration(ticket=lives.ticket)]
+        (refused,) = await lives.on.engine.register_all(asks, receipt)
         assert isinstance(refused, Refused)
-        assert refused.code is RefusalCode.OWNED
+        assert (refused.code, refused.details["owner"]) == (RefusalCode.OWNED, Owner.UNIVERSAL.value)
         assert lives.on.engine.live(lives.ticket) is None
-        assert (await lives.trade()).disabled
+        assert await lives.on.store.trade(lives.ticket) is None
+        assert await told(lives, FactKind.REGISTERED) == []
+        (kept,) = await lives.on.store.kept(KeptKind.ANSWER, "a key")
+        assert kept.body == {"registered": False}
+
+    watched(tmp_path, scenario, register=False)
+
+
+def test_a_takeover_at_the_moment_of_a_claim_is_judged_anew(tmp_path: Path) -> None:
+    """What the watcher registered is claimed while a person takes it over: the one who comes later sees the other."""
+
+    async def scenario(lives: Lives) -> None:
+        await lives.on.engine.register(Registration(ticket=lives.ticket, by_watcher=True))
+        claimed_after_a_look(lives)
+        done = await asked(lives, takeover=True)
+        assert isinstance(done, Registered)
+        assert (await entry_of(lives, lives.ticket)).owner == Owner.DTMS.value
+        await lives.on.play(2)
+        assert lives.on.engine.live(lives.ticket) is not None
+        assert not (await lives.trade()).by_watcher
 
     watched(tmp_path, scenario, register=False)
 

@@ -14,12 +14,13 @@ from dtms.adapters.store_sql.sqlite import SqliteDatabase
 from dtms.adapters.store_sql.writer import Committer, Transaction
 from dtms.adapters.store_sql.writers import ThreadWriter
 from dtms.domain.actions import IntentState
-from dtms.domain.errors import AlreadyStored, InvariantBroken, PermissionGone, StoreFailed
-from dtms.domain.trade import Machine, State
+from dtms.domain.errors import AlreadyStored, ChangedMeanwhile, InvariantBroken, PermissionGone, StoreFailed
+from dtms.domain.trade import Machine, Owner, State
 from dtms.ports.store import Controls, Lease, Permission, Unit
 
 from .builders import ManualClock, evaluation, fact, intent, trade
 from .conftest import MakeStore
+from .managers import ownership
 
 CLOSED = Machine(state=State.CLOSED)
 HEALTHY = frozenset({State.HEALTHY})
@@ -315,6 +316,26 @@ def test_a_closed_store_refuses(make_store: MakeStore) -> None:
         await last
         with pytest.raises(StoreFailed, match="not open"):
             await store.commit(Unit(create=(trade(2),)))
+        await store.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("owner", [Owner.UNIVERSAL.value, "a later manager", Owner.DTMS.value, Owner.NOBODY.value])
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_what_another_manager_owns_is_not_taken_for_unowned(owner: str, is_closed: bool, make_store: MakeStore) -> None:
+    async def scenario() -> None:
+        store = make_store()
+        await store.open()
+        entry = replace(ownership(1, owner=owner), closed_ms=5 if is_closed else None)
+        await store.commit(Unit(ownership=(entry,)))
+        unit = Unit(create=(trade(1),), unowned=(1, 7))
+        if is_closed or owner in (Owner.DTMS, Owner.NOBODY):
+            await store.commit(unit)
+        else:
+            with pytest.raises(ChangedMeanwhile, match=owner):
+                await store.commit(unit)
+        assert (await store.trade(1) is None) is (not is_closed and owner not in (Owner.DTMS, Owner.NOBODY))
         await store.close()
 
     asyncio.run(scenario())

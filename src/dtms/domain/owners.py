@@ -58,6 +58,11 @@ class Ownership:
         """The owner; None for one that is unknown to us."""
         return Owner(self.owner) if self.owner in _OWNERS else None
 
+    @property
+    def is_anothers(self) -> bool:
+        """Whether the position belongs to another manager than DTMS, one that is unknown to us included."""
+        return self.closed_ms is None and self.manager not in (Owner.DTMS, Owner.NOBODY)
+
 
 _OWNERS = frozenset(owner.value for owner in Owner)
 

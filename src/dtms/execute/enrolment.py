@@ -184,6 +184,11 @@ def held_elsewhere(ticket: int, error: LeaseHeld) -> Refused:
     return Refused(RefusalCode.LEASE_HELD, f"Position {ticket} is being changed by {error.holder}; ask again.", details)
 
 
+def changing_hands(ticket: int) -> Refused:
+    """Refuse what another manager claims at the same moment, again and again."""
+    return Refused(RefusalCode.CONFLICT, f"Position {ticket} changes hands just now; ask again.", {"ticket": ticket})
+
+
 def refuse_contradiction(request: Registration, symbol: str, direction: str) -> None:
     """Refuse a request that means another position than the one under its ticket.
 

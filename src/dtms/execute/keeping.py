@@ -5,18 +5,17 @@ its own answer, and leaves the others alone.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from dtms.domain.errors import AlreadyStored, LeaseHeld
+from dtms.domain.errors import AlreadyStored, ChangedMeanwhile, LeaseHeld
 from dtms.domain.facts import Fact, FactKind, Json
 from dtms.domain.owners import Ownership
 from dtms.domain.trade import Trade
 from dtms.execute.book import Book, SymbolWatch
 from dtms.execute.desk import Desk
-from dtms.execute.enrolment import held_elsewhere, repeated, taken
-from dtms.execute.owning import is_anothers, owned_by
+from dtms.execute.enrolment import changing_hands, held_elsewhere, repeated, taken
 from dtms.execute.pending import Pendings
-from dtms.execute.service import Receipt, Refused, Registered, Registration, Result
+from dtms.execute.service import Receipt, Registered, Registration, Result
 from dtms.ports.store import Kept, KeptKind, Unit
 
 WAIT_S = 1.0
@@ -53,7 +52,7 @@ class Draft:
     facts: list[Fact] = field(default_factory=list)
 
 
-Blocked = AlreadyStored | LeaseHeld | Refused
+Blocked = AlreadyStored | LeaseHeld | ChangedMeanwhile
 """What stood in the way of one trade at its commit."""
 
 
@@ -72,8 +71,7 @@ class Keeping:
         final = [list(result) for result in results]
         try:
             await self.commit(draft.new, draft, _receipts(batch, final), WAIT_S if len(draft.new) == 1 else None)
-            blocked = await self.claimed_meanwhile(draft.new)
-            return self._all_corrected(batch, final, blocked) if blocked else final
+            return final
         except (AlreadyStored, LeaseHeld):
             blocked = await self.keep_singly(draft.new)
         final = self._all_corrected(batch, final, blocked)
@@ -89,39 +87,22 @@ class Keeping:
         ]
 
     async def keep_singly(self, new: Mapping[int, New]) -> dict[int, Blocked]:
+        """Keep each by itself; return what stood in the way of the others."""
         blocked: dict[int, Blocked] = {}
         for ticket, one in new.items():
             try:
                 await self.commit({ticket: one}, Draft(), [])
-            except (AlreadyStored, LeaseHeld) as error:
+            except (AlreadyStored, LeaseHeld, ChangedMeanwhile) as error:
                 blocked[ticket] = error
-        return {**blocked, **await self.claimed_meanwhile({t: one for t, one in new.items() if t not in blocked})}
-
-    async def claimed_meanwhile(self, new: Mapping[int, New]) -> dict[int, Blocked]:
-        """Let go what another manager claimed between the look at the registry and the commit, and say who.
-
-        A claim judges by the store whether DTMS has the trade, so one that came later than the commit sees it.
-        """
-        asked = [one.trade.ticket for one in new.values() if one.entry is None and not one.trade.alongside]
-        entries = [e for e in await self._desk.store.ownerships(asked) if is_anothers(e)] if asked else []
-        for entry in entries:
-            watch = self._book.watches[entry.ticket]
-            async with watch.lock:
-                trade = replace(watch.trade, disabled=True)
-                told = f"claimed by {entry.owner} at the same moment: DTMS lets it go"
-                facts = [self._desk.journal.fact(FactKind.DISABLED, told, trade=trade)]
-                await self._desk.keep(Unit(trades=(trade,), facts=facts), trade)
-                self._desk.believe(watch, trade, facts)
-                self._book.drop(entry.ticket)
-        return {entry.ticket: owned_by(entry) for entry in entries}
+        return blocked
 
     def _corrected(self, request: Registration, result: Result, blocked: Mapping[int, Blocked]) -> Result:
         """Return what a request came to after its position was found to be under defence already, or another's."""
         error = blocked.get(request.ticket)
         if error is None or not isinstance(result, Registered):
             return result
-        if isinstance(error, Refused):
-            return error
+        if isinstance(error, ChangedMeanwhile):
+            return changing_hands(request.ticket)
         if isinstance(error, LeaseHeld):
             return held_elsewhere(request.ticket, error)
         watches = self._book.watches
@@ -131,6 +112,12 @@ class Keeping:
     async def commit(
         self, new: Mapping[int, New], draft: Draft, receipts: Sequence[Kept], wait_s: float | None = None
     ) -> None:
+        """Commit new trades and what else a batch brought, and watch the trades.
+
+        Raises:
+            AlreadyStored, LeaseHeld: when one is under defence already, or is being changed by another.
+            ChangedMeanwhile: when another manager claimed one since the look at the registry; nothing is kept then.
+        """
         ended = [ticket for ticket in new if self._pendings.get(ticket) is not None]
         if new or draft.waiting or receipts:
             unit = Unit(
@@ -139,6 +126,7 @@ class Keeping:
                 keep=[*draft.waiting.values(), *receipts],
                 forget=[(KeptKind.PENDING, str(ticket)) for ticket in ended],
                 ownership=[one.entry for one in new.values() if one.entry is not None],
+                unowned=[name for one in new.values() for name in _unclaimed(one)],
             )
             await self._desk.keep(unit, *(one.trade for one in new.values()), wait_s=wait_s)
         self._pendings.drop(ended)
@@ -163,6 +151,12 @@ class Keeping:
             details={"by": by, "alert": alert},
             correlation_id=new.correlation_id,
         )
+
+
+def _unclaimed(new: New) -> Iterable[int]:
+    """Return the names under which no other manager may own a position that becomes DTMS's own."""
+    is_settled = new.entry is not None or new.trade.alongside  # by compare-and-set, or whoever owns it
+    return () if is_settled else {new.trade.ticket, new.trade.identifier}
 
 
 def _receipts(batch: Iterable[Group], results: Iterable[Sequence[Result]]) -> list[Kept]:

@@ -14,8 +14,6 @@ from dtms.domain.owners import Ownership
 from dtms.domain.trade import Owner, Trade
 from dtms.execute.service import RefusalCode, Refused, Registration
 
-OURS = (Owner.DTMS, Owner.NOBODY)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owned:
@@ -32,7 +30,7 @@ class Owned:
 
 def is_anothers(entry: Ownership | None) -> bool:
     """Answer whether a position belongs to another manager, one that is unknown to us included."""
-    return entry is not None and entry.closed_ms is None and entry.manager not in OURS
+    return entry is not None and entry.is_anothers
 
 
 def settle_owner(request: Registration, entry: Ownership | None, now_ms: int) -> Owned:

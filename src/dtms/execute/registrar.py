@@ -138,7 +138,8 @@ class Registrar:
             if trade == before and not entries:
                 return before
             facts = [self._owner_fact(trade, found[0].owner if found else before.owner.value)]
-            await self._desk.keep(Unit(trades=(trade,), ownership=entries, facts=facts), trade)
+            unit = Unit(trades=(trade,), ownership=entries, facts=facts, unowned=() if entries else (trade.ticket,))
+            await self._desk.keep(unit, trade)
             self._desk.believe(watch, trade, facts)
             return trade
 
@@ -232,8 +233,8 @@ class Registrar:
         return replace(fact, ticket=request.ticket, symbol=request.symbol)
 
     async def take_over(self, trade: Trade, symbol: SymbolWatch, fact: Fact) -> None:
-        """Keep a trade that another system protected, and what is told of it; not where it is under defence already."""
-        with suppress(AlreadyStored):
+        """Keep a trade of another system, and what is told of it; not where it is under defence, or another's."""
+        with suppress(AlreadyStored, ChangedMeanwhile):
             await self._keeping.commit({trade.ticket: New(trade, symbol)}, Draft(facts=[fact]), [])
 
     # --- what nobody registered ------------------------------------------------------------------------------------
@@ -258,7 +259,7 @@ class Registrar:
             new[position.ticket] = New(owned.of(trade), symbol, owned.entry)
         try:
             await self._keeping.commit(new, Draft(), [])
-            blocked: Collection[int] = await self._keeping.claimed_meanwhile(new)
-        except (AlreadyStored, LeaseHeld):
+            blocked: Collection[int] = ()
+        except (AlreadyStored, LeaseHeld, ChangedMeanwhile):
             blocked = await self._keeping.keep_singly(new)
         return [one.trade for ticket, one in new.items() if ticket not in blocked]

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-from dtms.domain.errors import BrokerUnavailable, LeaseHeld, PermissionGone, StoreFailed
+from dtms.domain.errors import BrokerUnavailable, ChangedMeanwhile, LeaseHeld, PermissionGone, StoreFailed
 from dtms.domain.facts import Fact, FactKind, Json
 from dtms.domain.trade import Mode, Trade
 from dtms.execute.book import Book, Watch
@@ -70,6 +70,8 @@ class Requests:
         except LeaseHeld as error:
             details: dict[str, Json] = {"key": error.key, "holder": error.holder}
             raise Refused(RefusalCode.LEASE_HELD, f"{error}; nothing was changed.", details) from error
+        except ChangedMeanwhile as error:
+            raise Refused(RefusalCode.CONFLICT, f"{error}; nothing was changed, ask again.") from error
         except PermissionGone as error:
             raise Refused(RefusalCode.NOT_READY, "Another DTMS server holds the authority over the store.") from error
 

@@ -148,6 +148,8 @@ class Unit:
     forget: Sequence[tuple[KeptKind, str]] = ()
     ownership: Sequence[Ownership] = ()
     """Registry entries; each follows on the stored version before its own, else ``ChangedMeanwhile``."""
+    unowned: Sequence[int] = ()
+    """Tickets of which the registry may name no owner but DTMS or nobody, else ``ChangedMeanwhile``."""
     managed: Sequence[Managed] = ()
     plans: Sequence[Plan] = ()
     """Each follows on the stored version before its own, else ``ChangedMeanwhile``."""

@@ -33,6 +33,7 @@ class Prepared:
     keep: Sequence[Row]
     forget: Sequence[Row]
     ownership: Sequence[Row]
+    unowned: Sequence[int]
     managed: Sequence[Row]
     plans: Sequence[Row]
     wall_ms: int
@@ -59,6 +60,7 @@ def prepare(unit: Unit, now_ms: int, wall_ms: int = 0) -> Prepared:
         keep=[rows.kept_row(kept) for kept in unit.keep],
         forget=[rows.kept_key(kind, key) for kind, key in unit.forget],
         ownership=[rows.ownership_row(ownership) for ownership in unit.ownership],
+        unowned=unit.unowned,
         managed=[rows.managed_row(managed) for managed in unit.managed],
         plans=[rows.plan_row(plan) for plan in unit.plans],
         wall_ms=wall_ms,
@@ -92,6 +94,7 @@ def apply(tx: Transaction, unit: Prepared, desk: LeaseDesk) -> Applied:
         desk.require_free(tx, unit.free)
     if unit.permission is not None:
         require_permitted(tx, unit.permission, desk)
+    _require_unowned(tx, unit.unowned)
     if unit.create:
         _create(tx, unit.create)
     say = tx.say
@@ -111,6 +114,19 @@ def apply(tx: Transaction, unit: Prepared, desk: LeaseDesk) -> Applied:
         tx.put(say.put_kept, "kept", unit.keep)
     events = () if unit.release is None else desk.release(tx, unit.release).events
     return Applied(_add_facts(tx, unit.facts), events)
+
+
+def _require_unowned(tx: Transaction, tickets: Sequence[int]) -> None:
+    """See that no other manager owns one of these positions.
+
+    Raises:
+        ChangedMeanwhile: naming the owner.
+    """
+    for ticket in tickets:
+        stored = tx.row(tx.say.ownership, {"ticket": ticket})
+        entry = None if stored is None else rows.ownership_of(stored)
+        if entry is not None and entry.is_anothers:
+            raise ChangedMeanwhile(f"position {ticket} belongs to {entry.owner}")
 
 
 def _follow(tx: Transaction, stored_row: Statement, table: str, changed: Sequence[Row]) -> None:
