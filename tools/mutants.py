@@ -1,4 +1,4 @@
-"""Ten deliberate bugs, each put into a copy of the source, and the tests that must catch it.
+"""Fifteen deliberate bugs, each put into a copy of the source, and the tests that must catch it.
 
     python tools/mutants.py [NUMBER ...]
 
@@ -47,20 +47,16 @@ MUTANTS: tuple[Mutant, ...] = (
         bug="sent before its intent is committed",
         edits=(
             Edit(
-                "src/dtms/execute/executor.py",
-                "            await self._store.commit(\n"
-                "                Unit(trades=(watch.trade,), intents=(intent,), permission=_permission(order, lease))\n"
-                "            )\n",
-                "            await self._clock.sleep_machine(0.0)\n",
+                "src/dtms/execute/carrying.py",
+                "            await self._store.commit(unit)\n        except PermissionGone:\n",
+                "            await self._clock.sleep_machine(0.0)\n        except PermissionGone:\n",
             ),
             Edit(
-                "src/dtms/execute/executor.py",
-                "number=intent.number, fence=fence, tick=order.tick)\n",
-                "number=intent.number, fence=fence, tick=order.tick)\n"
-                "        assert self._lease.lease is not None\n"
-                "        await self._store.commit(\n"
-                "            Unit(intents=(intent,), permission=_permission(order, self._lease.lease))\n"
-                "        )\n",
+                "src/dtms/execute/carrying.py",
+                "number=intent.number, fence=fence, tick=task.tick)\n",
+                "number=intent.number, fence=fence, tick=task.tick)\n"
+                "        permission = _permission(task, held.lease)\n"
+                "        await self._store.commit(replace(task.begin, intents=(intent,), permission=permission))\n",
             ),
         ),
         tests=("tests/execute/test_restart.py::test_a_crash_around_a_send_is_finished",),
@@ -160,7 +156,7 @@ MUTANTS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 "src/dtms/execute/enrolment.py",
-                "        self._refuse_family(position)\n",
+                "        await self._refuse_family(position)\n",
                 "",
             ),
         ),
@@ -172,13 +168,87 @@ MUTANTS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 "src/dtms/adapters/mt5_requests.py",
-                '        "sl": action.stop,\n        "tp": action.target or 0.0,\n',
-                '        "sl": action.stop,\n        "tp": 0.0,\n',
+                '        "tp": action.target or 0.0,\n        "magic": magic,\n    }\n',
+                '        "tp": 0.0,\n        "magic": magic,\n    }\n',
             ),
         ),
         tests=(
             "tests/adapters_mt5/test_broker_contract.py::TestActing::test_moving_a_stop_keeps_the_target_and_again_changes_nothing",
             "tests/replay/test_whole.py::test_the_targets_of_a_crowd_never_change",
+        ),
+    ),
+    Mutant(
+        number=11,
+        bug="Universal acts on its own while DTMS is defensive",
+        edits=(
+            Edit(
+                "src/dtms/decide/authority.py",
+                "        Owner.UNIVERSAL: Right.UNLESS_DEFENSIVE,\n",
+                "        Owner.UNIVERSAL: Right.YES,\n",
+            ),
+        ),
+        tests=(
+            "tests/decide/test_authority.py::test_every_cell_of_the_table",
+            "tests/managing/test_arbitration.py::test_universal_stands_back_while_dtms_is_defensive_and_says_so_once",
+        ),
+    ),
+    Mutant(
+        number=12,
+        bug="a stop that changed meanwhile is overwritten",
+        edits=(
+            Edit(
+                "src/dtms/execute/carrying.py",
+                "        if not same_price(position.stop, action.expected_stop, task.instrument):\n",
+                "        if position.ticket != action.position:\n",
+            ),
+        ),
+        tests=(
+            "tests/execute/test_carrying.py::test_a_stop_that_changed_meanwhile_stops_the_request",
+            "tests/managing/test_arbitration.py::test_a_stop_that_somebody_moved_meanwhile_is_not_overwritten",
+        ),
+    ),
+    Mutant(
+        number=13,
+        bug="the gateway does not look at the program's token",
+        edits=(
+            Edit(
+                "src/dtms/terminal/trading.py",
+                "            return [*leases, (key, token)]\n",
+                "            return leases\n",
+            ),
+        ),
+        tests=(
+            "tests/gateway/test_gateway.py::TestFence::test_a_send_is_refused_unsent_when_its_programs_token_is_not_the_newest",
+        ),
+    ),
+    Mutant(
+        number=14,
+        bug="the store is changed under somebody else's lease",
+        edits=(
+            Edit(
+                "src/dtms/adapters/store_sql/units.py",
+                "    if unit.free is not None:\n        desk.require_free(tx, unit.free)\n",
+                "",
+            ),
+        ),
+        tests=(
+            "tests/store/test_store_managers.py::test_a_change_of_the_store_alone_is_refused_while_another_has_a_lease",
+            "tests/execute/test_ownership.py::test_mode_and_watch_change_only_when_nobody_else_has_the_lease",
+        ),
+    ),
+    Mutant(
+        number=15,
+        bug="a plan's step does not follow on the one before",
+        edits=(
+            Edit(
+                "src/dtms/adapters/store_sql/units.py",
+                '    _follow(tx, say.plan, "plans", unit.plans)\n',
+                "",
+            ),
+        ),
+        tests=(
+            "tests/store/test_store_managers.py::test_a_change_must_follow_on_the_version_that_is_stored",
+            "tests/planning/test_together.py::test_what_another_hand_changed_in_the_store_is_not_fired_on_an_old_memory",
         ),
     ),
 )
