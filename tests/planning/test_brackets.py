@@ -9,6 +9,7 @@ from tests.planning.test_crashing import Dies
 from tests.planning.test_orders import orders, placed
 
 from dtms.domain.plans import PlanStatus
+from dtms.domain.trade import Mode
 
 NEVER = [{"name": "price_below", "price": 4000.0}]
 PENDING, CANCELLED, EXECUTED = PlanStatus.PENDING, PlanStatus.CANCELLED, PlanStatus.EXECUTED
@@ -68,6 +69,27 @@ def test_a_side_whose_order_rests_is_removed_when_the_other_one_executes(tmp_pat
         assert lost.status is CANCELLED, lost.reason
         assert orders(plot) == []
         assert len(plot.openings()) == 1
+
+    played(tmp_path, scene)
+
+
+def test_a_side_whose_order_rests_is_removed_also_when_the_winner_is_closed_long_ago(tmp_path: Path) -> None:
+    async def scene(plot: Plot) -> None:
+        rests = await placed(plot, bracket_id="b")
+        fires = await plot.until(await plot.make("SELL", bracket_id="b"), EXECUTED)
+        plot.do("act", act="close", ticket=fires.ticket)
+        await plot.set(mode=Mode.OBSERVE)
+        await plot.until(fires, PlanStatus.CLOSED, minutes=1)
+        await plot.die()
+        other = await plot.next_life()
+        await other.play(0.5)
+        await other.set(mode=Mode.AUTO)
+        lost = await other.until(rests, CANCELLED, minutes=9)
+        assert lost.status is CANCELLED, lost.reason
+        assert orders(other) == []
+        await other.play(0.2)
+        assert other.planner.board.cards == {}
+        await other.die()
 
     played(tmp_path, scene)
 

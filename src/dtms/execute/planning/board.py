@@ -1,7 +1,7 @@
 """Memory of the plans that something can still come of: a cache of the store, with the prices at which each is due."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from dtms.decide.conditions import Condition, parse, timeframes_of
@@ -58,7 +58,7 @@ class Board:
         known = {plan.id for plan in plans}
         for card in [c for c in self.cards.values() if c.plan.id not in known]:
             self._forget(card.plan)
-        for plan in plans:
+        for plan in sorted(plans, key=lambda one: not one.status.is_open):
             self.put(plan)
 
     def put(self, plan: Plan) -> None:
@@ -66,7 +66,7 @@ class Board:
         card = self.cards.get(plan.id)
         if card is not None and plan.version < card.plan.version:
             return
-        if not plan.status.is_open:
+        if not plan.status.is_open and not self._beats(plan):
             self._forget(plan)
             return
         if card is None:
@@ -87,6 +87,14 @@ class Board:
         if card is not None:
             self._leave_bracket(card.plan)
             self._outdate(plan.symbol)
+            for other in self.bracket(plan):
+                if not other.status.is_open and not self._beats(other):
+                    self._forget(other)
+
+    def _beats(self, plan: Plan) -> bool:
+        """Answer whether a plan that is closed still keeps open ones of its bracket from executing."""
+        others = (other for other in self.bracket(plan) if other.id != plan.id)
+        return plan.status is PlanStatus.CLOSED and any(other.status.is_open for other in others)
 
     def _leave_bracket(self, plan: Plan) -> None:
         of = self._brackets.get(plan.bracket_id or "", set())
@@ -108,11 +116,19 @@ class Board:
         found = (c for c in self.cards.values() if c.plan.symbol == symbol and c.plan.status in JUDGED)
         return sorted(found, key=lambda card: (card.plan.created_ms, card.plan.id))
 
+    def of(self, ids: Iterable[str]) -> list[Card]:
+        """Return plans by their ids, oldest first."""
+        found = (self.cards[one] for one in ids if one in self.cards)
+        return sorted(found, key=lambda card: (card.plan.created_ms, card.plan.id))
+
     def plans(self) -> Iterator[Plan]:
         return (card.plan for card in self.cards.values())
 
     def bracket(self, plan: Plan) -> list[Plan]:
-        """Return the open plans of a plan's bracket, itself among them; none when it is of none."""
+        """Return the open plans of a plan's bracket, itself among them; none when it is of none.
+
+        One that won stays known after its end for as long as others are open.
+        """
         found = (self.cards.get(name) for name in sorted(self._brackets.get(plan.bracket_id or "", ())))
         return [card.plan for card in found if card is not None]
 

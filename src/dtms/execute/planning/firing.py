@@ -36,7 +36,7 @@ class _Shot:
     def begin(self, number: int) -> Unit:
         now = self.desk.clock.market_ms()
         plan = outcomes.begun(self.plan, number, now, self.due.reason)
-        lost = () if self.is_begun else outcomes.beaten(plan, list(self.board.plans()), now)
+        lost = () if self.is_begun else outcomes.beaten(plan, self.board.bracket(plan), now)
         self.plan = plan
         facts = tuple(self.desk.step(one) for one in (plan, *lost))
         return Unit(plans=(plan, *lost), facts=facts)

@@ -67,7 +67,7 @@ class Following:
             await self._follow(card, books, look)
         except (BrokerUnavailable, StoreFailed, PermissionGone):
             raise
-        except Exception as error:
+        except Exception as error:  # the edge of one plan
             told = f"{type(error).__name__}: {error}"
             if card.failed != told:
                 log.error("plan_not_followed", plan=card.plan.id, exc_info=error)
@@ -207,7 +207,7 @@ class Following:
 
     async def _commit(self, plan: Plan, ownership: Sequence[Ownership] = ()) -> None:
         """Commit a step with the end of those that it beats."""
-        lost = outcomes.beaten(plan, list(self._board.plans()), self._desk.clock.market_ms())
+        lost = outcomes.beaten(plan, self._board.bracket(plan), self._desk.clock.market_ms())
         facts = tuple(self._desk.step(one) for one in (plan, *lost))
         try:
             await self._desk.store.commit(Unit(plans=(plan, *lost), ownership=ownership, facts=facts))

@@ -1,5 +1,6 @@
 """Plans in the main program's loop: all of a symbol judged on one look at its market, every 15 s and near an entry."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -66,7 +67,9 @@ class Planner:
 
     async def recover(self, look: Look) -> None:
         """Believe the store, and see how far fired plans went."""
-        plans = await self._desk.store.plans(statuses=OPEN, limit=OPEN_MAX)
+        plans = [*await self._desk.store.plans(statuses=OPEN, limit=OPEN_MAX)]
+        if any(plan.bracket_id is not None for plan in plans):  # what won may be closed, and the others not yet gone
+            plans += await self._desk.store.plans(statuses=frozenset({PlanStatus.CLOSED}), limit=OPEN_MAX)
         self.board.replace_all([plan for plan in plans if self._is_readable(plan)])
         self._next_ms.clear()
         self._ticks.clear()
@@ -93,11 +96,11 @@ class Planner:
         for symbol in list(self.board.wants()):
             if self._desk.clock.machine_s() >= until_s:
                 return
-            await self._look_at(symbol, look)
+            await self._look_at(symbol, look, until_s)
 
     # --- when ----------------------------------------------------------------------------------------------------
 
-    async def _look_at(self, symbol: str, look: Look) -> None:
+    async def _look_at(self, symbol: str, look: Look, until_s: float) -> None:
         """Judge all plans of a symbol when their time has come, and those near its price with every new quote."""
         is_due = look.now_ms >= self._next_ms.get(symbol, 0)
         near = self._near(symbol, look)
@@ -107,8 +110,9 @@ class Planner:
             self._next_ms[symbol] = look.now_ms + int(look.settings.plans.check_s * 1000)
             self.counts.rounds += 1
             self.counts.last_round_ms = look.now_ms
-        cards = self.board.of_symbol(symbol)
-        await self._judge(symbol, cards if is_due else [c for c in cards if c.plan.id in near], look)
+        cards = self.board.of_symbol(symbol) if is_due else self.board.of(near)
+        if not await self._judge(symbol, cards, look, until_s):
+            self._next_ms[symbol] = 0
 
     def _near(self, symbol: str, look: Look) -> set[str]:
         tick, before = look.tick(symbol), self._ticks.get(symbol)
@@ -123,21 +127,32 @@ class Planner:
 
     # --- what ----------------------------------------------------------------------------------------------------
 
-    async def _judge(self, symbol: str, cards: list[Card], look: Look) -> None:
+    async def _judge(self, symbol: str, cards: Sequence[Card], look: Look, until_s: float) -> bool:
+        """Judge plans of one symbol on one look at its market; False when time ran out before all were."""
         watch = look.symbols.get(symbol)
         if watch is None:
-            self.counts.stale[symbol] = f"the broker does not know {symbol}"
-            return
+            await self._judge_blindly(symbol, cards, look)
+            return True
         self._note_stale(symbol, watch.stale)
         facts = self.facts.of(watch, look.settings)
         for card in cards:
             if self.board.cards.get(card.plan.id) is not card:
                 continue  # it ended while others were served
+            if self._desk.clock.machine_s() >= until_s:
+                return False
             others = self.board.bracket(card.plan)
             judged = judge(card.plan, facts, look.settings.plans, others=others, condition=card.condition)
             card.judged, card.looked_ms = judged, look.now_ms
             self.counts.judged += 1
             await self._isolated(card, judged, look)
+        return True
+
+    async def _judge_blindly(self, symbol: str, cards: Sequence[Card], look: Look) -> None:
+        """Let plans of a symbol that the broker does not have expire; nothing else can be told of them."""
+        self.counts.stale[symbol] = f"the broker does not know {symbol}"
+        for card in cards:
+            if look.now_ms >= card.plan.expires_ms:
+                await self._isolated(card, Expire(f"it expired, and the broker does not know {symbol}"), look)
 
     def _note_stale(self, symbol: str, why: str | None) -> None:
         if why is None:
@@ -151,7 +166,7 @@ class Planner:
             await self._carry_out(card, judged, look)
         except (BrokerUnavailable, StoreFailed, PermissionGone):
             raise
-        except Exception as error:
+        except Exception as error:  # the edge of one plan
             log.error("plan_failed", plan=card.plan.id, exc_info=error)
             await self.firing.hold(card, "failed", f"carrying it out failed: {type(error).__name__}: {error}")
 

@@ -146,17 +146,22 @@ class Plans:
 
     async def _facts(self, symbol: str, instrument: Instrument, tick: Tick, condition: Condition) -> MarketFacts:
         """Return the market of a symbol; of one that nobody watches yet the bars that its conditions ask about."""
-        settings, look = self._desk.settings(), self._planner.watched
+        settings, look, needed = self._desk.settings(), self._planner.watched, timeframes_of(condition)
         watch = None if look is None else look.symbols.get(symbol)
-        if watch is not None and timeframes_of(condition) <= watch.wanted | ALWAYS:
-            return self._planner.facts.of(watch, settings)
+        if watch is not None and needed <= watch.wanted | ALWAYS:
+            known = self._planner.facts.of(watch, settings)
+            if all(known.bars[timeframe].atr is not None for timeframe in needed):
+                return known
+        now = self._desk.clock.market_ms()
         return MarketFacts(
             symbol=symbol,
             instrument=instrument,
-            now_ms=self._desk.clock.market_ms(),
+            now_ms=now,
             settings=settings,
             tick=tick,
-            bars=await read_patterns(self._desk.broker, symbol, timeframes_of(condition), settings),
+            bars=await read_patterns(self._desk.broker, symbol, needed, settings),
+            vix=self._desk.sources.vix(now),
+            releases=self._desk.sources.releases(now) or None,
         )
 
     async def _commit(self, plans: Sequence[Plan], what: str, kept: Kept | None = None) -> None:
@@ -191,7 +196,7 @@ class Plans:
             facts = await self._facts(plan.symbol, *await self._market(plan.symbol), condition)
         except TradingRefused:
             return PlanSeen(plan=plan, facts=None, condition=condition, judged=None)
-        others = [o for o in self._planner.board.plans() if plan.bracket_id and o.bracket_id == plan.bracket_id]
+        others = self._planner.board.bracket(plan)
         waits = plan.status in UNBOUND
         rules = self._desk.settings().plans
         judged = judge(plan, facts, rules, others=others, condition=condition) if waits else None
