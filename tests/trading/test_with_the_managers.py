@@ -79,6 +79,60 @@ def test_an_execution_with_a_strategy_is_managed_within_seconds(tmp_path: Path) 
     run_virtual(main())
 
 
+def test_an_execution_that_was_cut_off_while_its_process_lives_on_is_found_and_managed(tmp_path: Path) -> None:
+    """Nobody has it in hand any more: it is not left for a restart, and its position not without a manager."""
+
+    async def main() -> None:
+        site = await Site.begin(MARKET, tmp_path)
+        await site.play(1)
+
+        def cut_off(request: Mapping[str, Any], send: Send) -> Any:
+            send(request)
+            raise asyncio.CancelledError
+
+        site.terminal.spoil = cut_off
+        with pytest.raises(asyncio.CancelledError):
+            await trading_of(site).execute(request_of(site))
+        site.terminal.spoil = None
+        (intent,) = await site.store.intents()
+        assert intent.state is IntentState.SENDING
+        await site.play(2)
+        (ticket,) = [p.ticket for p in site.terminal.simulation.ledger.positions.values()]
+        (intent,) = await site.store.intents()
+        assert intent.state is IntentState.CONFIRMED
+        assert await managed_by_universal(site, ticket)
+        await site.end()
+
+    run_virtual(main())
+
+
+def test_a_position_that_is_claimed_while_its_execution_ends_leaves_no_request_open(tmp_path: Path) -> None:
+    """The outcome cannot be kept beside the claim; it is found out again, and the claim stands."""
+
+    async def main() -> None:
+        site = await Site.begin(MARKET, tmp_path)
+        await site.play(1)
+        trading, send = trading_of(site), site.managers.bench.broker.send
+
+        async def claimed(*about: Any, **more: Any) -> Any:
+            result = await send(*about, **more)
+            change = OwnerChange(ticket=result.order or 0, expected="", to=Owner.EXITS)
+            await trading.change_owner(change)
+            return result
+
+        site.managers.bench.broker.send = claimed  # type: ignore[method-assign]
+        assert (await trading.execute(request_of(site))).unknown
+        site.managers.bench.broker.send = send  # type: ignore[method-assign]
+        await site.play(2)
+        (intent,) = await site.store.intents()
+        assert intent.state is IntentState.CONFIRMED
+        (position,) = site.terminal.simulation.ledger.positions.values()
+        assert [row.owner for row in await site.store.ownerships([position.ticket])] == [Owner.EXITS.value]
+        await site.end()
+
+    run_virtual(main())
+
+
 @pytest.mark.parametrize("crash", [False, True])
 def test_an_execution_whose_answer_was_lost_is_found_and_managed(tmp_path: Path, crash: bool) -> None:
     """Once, whether the process goes on or dies in the middle of the sending; nothing is sent a second time."""

@@ -147,6 +147,7 @@ class Carrier:
         self.settings = settings
         self._numbers: list[int] = []
         self._made: set[int] = set()
+        self._in_hand: set[int] = set()
         self.requests = 0
         """Requests sent since the caller last took the count."""
 
@@ -159,6 +160,10 @@ class Carrier:
     def made(self, number: int) -> bool:
         """Answer whether the intent of this number was made here: its times are readings of this process's clock."""
         return number in self._made
+
+    def has_in_hand(self, number: int) -> bool:
+        """Answer whether somebody here is carrying out the intent of this number: what comes of it is still written."""
+        return number in self._in_hand
 
     async def carry(self, task: Task) -> Outcome:
         """Carry one action out and commit what it came to.
@@ -179,7 +184,14 @@ class Carrier:
             return Outcome(ending=Ending.FAILED, reason=str(error), rule=LEASE_HELD, wait=True)
 
     async def _under(self, task: Task, held: Held) -> Outcome:
-        """Carry it out under a lease."""
+        """Carry it out under a lease; one that is cut off is in nobody's hand, and can be looked for."""
+        try:
+            return await self._sent(task, held)
+        finally:
+            if held.intent is not None:
+                self._in_hand.discard(held.intent)
+
+    async def _sent(self, task: Task, held: Held) -> Outcome:
         try:
             _require_authority(task, held.standing)
             fence = await self._fence(held)
@@ -250,6 +262,8 @@ class Carrier:
             strategy_type=task.strategy_type,
         )
         self._made.add(intent.number)
+        self._in_hand.add(intent.number)
+        held.intent = intent.number
         task.note(intent)  # before the commit: one that is cut off may be in the store
         unit = replace(task.begin, intents=(*task.begin.intents, intent), permission=_permission(task, held.lease))
         try:

@@ -41,6 +41,8 @@ class Held:
     """Whether it was granted here; another program's is left to that program."""
     is_given_back: bool = False
     """Set by whoever gives it back with a commit of his own."""
+    intent: int | None = None
+    """The number of the request that is carried out under it."""
 
 
 @dataclass(slots=True)

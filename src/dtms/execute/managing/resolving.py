@@ -31,8 +31,6 @@ log = structlog.get_logger(__name__)
 
 EVERY_MS = 2_000
 LOOKS_KEPT = 8
-IN_FLIGHT = frozenset({IntentState.SENDING, IntentState.PLANNED})
-"""Beside a living process these are in somebody's hand; after a start, or an outage, nobody's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +51,15 @@ class Resolving:
         self._floor = floor
         self._openings = openings
         self._inquiries: dict[int, Inquiry] = {}
-        self._orphans: set[int] = set()
-        """Numbers of requests that were being sent when the program, or one before it, was cut off."""
 
-    async def resolve(self, *, all_of_them: bool = False) -> int:
+    async def resolve(self) -> int:
         """Look for every open request that nobody has in hand; answers how many are still open.
 
-        Args:
-            all_of_them: at a start and after an outage: those that were being sent are nobody's any more.
+        One that is being sent by another process, which must have lost its authority, is guarded by its lease.
         """
         found = [i for i in await self._bench.store.intents(open_only=True) if i.asker is not Asker.DTMS]
-        numbers = {i.number for i in found}
-        self._orphans = numbers if all_of_them else self._orphans & numbers
         for intent in found:
-            if intent.state not in IN_FLIGHT or intent.number in self._orphans:
+            if not any(carrier.has_in_hand(intent.number) for carrier in self._bench.carriers):
                 await self._one(intent)
         return len(found)
 

@@ -51,7 +51,7 @@ class Restart:
         closes = await self._sights.read(symbols)
         look = await self._loop.look(symbols, closes, at_once=True)
         self._sights.judge(symbols)
-        still_open = await self._resolving.resolve(all_of_them=True)
+        still_open = await self._resolving.resolve()
         await self._presence.check(look.snapshot)
         await self._taking.run(look)
         await self._loop.recover(look)
