@@ -147,6 +147,40 @@ def test_a_claimed_trade_is_let_go_within_a_second(by_watcher: bool, tmp_path: P
     watched(tmp_path, scenario, register=False)
 
 
+def test_a_hedge_is_not_left_behind_beside_another_owner(tmp_path: Path) -> None:
+    """Claimed with a hedge open, by a person's word: DTMS defends beside the new owner, says so once, and ends it."""
+
+    async def scenario(lives: Lives) -> None:
+        hedged = await lives.until(lambda t: bool(t.hedges))
+        await claim(lives, lives.ticket)
+        await lives.on.play(2)
+        trade = await lives.trade()
+        assert (trade.owner, trade.alongside, trade.disabled) == (Owner.UNIVERSAL, True, False)
+        (fact,) = await told(lives, FactKind.OWNER_CHANGED)
+        assert (fact.details["alert"], fact.details["owner"]) == ("ERROR", Owner.UNIVERSAL.value)
+        await lives.restart(crash=True)
+        done = await lives.until(lambda t: not t.hedges)
+        assert done.machine.state in (State.HEALTHY, State.CLOSED)
+        assert hedged.hedges[0].ticket not in lives.held()
+        readded = [f for f in await told(lives, FactKind.ACTION) if f.details["action"] == ActionKind.READD.value]
+        assert readded == []
+        assert len(await told(lives, FactKind.OWNER_CHANGED)) == 1
+
+    watched(tmp_path, scenario)
+
+
+def test_beside_an_owner_that_is_unknown_a_person_is_called_for_the_hedge_once(tmp_path: Path) -> None:
+    async def scenario(lives: Lives) -> None:
+        await lives.until(lambda t: bool(t.hedges))
+        await claim(lives, lives.ticket, "a later manager")
+        await lives.on.play(10)
+        assert lives.on.engine.live(lives.ticket) is not None
+        calls = [f for f in await told(lives, FactKind.NEEDS_ATTENTION) if "claimed" in f.summary]
+        assert [f.details["alert"] for f in calls] == ["ERROR"]
+
+    watched(tmp_path, scenario)
+
+
 def with_poll(settings: Settings, poll_ms: int = 250) -> Settings:
     """Return settings of the cadence at which the product runs."""
     return replace(settings, cadence=replace(settings.cadence, tick_poll_ms=poll_ms))

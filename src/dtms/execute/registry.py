@@ -1,7 +1,8 @@
 """The registry as DTMS sees it: who owns what it watches, read again and again, and followed.
 
 What another program writes of an owner is known here within a second. A trade whose owner changed to another manager is
-let go, unless it was registered beside that owner; one that has something of its own open is kept, and a person called.
+let go, unless it was registered beside that owner. One that has something of DTMS's own open is defended beside the new
+owner from then on, and a person is told: what DTMS opened nobody else would close.
 The permission of every act is judged in the store all the same: this is for what is shown, and to stop trying.
 """
 
@@ -27,6 +28,7 @@ NAMED_MAX = 2_000
 """Trades that are asked for by name; all entries are read for more."""
 CLAIMED = "claimed"
 """Under which it is remembered that a person was called for a claimed trade."""
+OPEN = "with a hedge, a re-added position or an open request of DTMS beside it"
 
 
 class Registry:
@@ -64,23 +66,29 @@ class Registry:
     async def _take_note(self, watch: Watch, after: Trade, entry: Ownership) -> None:
         """Take over what the registry says of the owner; a trade that is not DTMS's any more is let go."""
         if after.disabled and not _may_go(watch):
-            await self._call(watch, entry)
-            return
-        await self._desk.commit(watch, after, (self._fact(after, entry),))
+            if entry.manager is None:
+                await self._call(watch, entry)
+                return
+            after = replace(watch.trade, owner=entry.manager, alongside=True)
+        stays = after.alongside and not watch.trade.alongside
+        await self._desk.commit(watch, after, (self._fact(after, entry, stays=stays),))
         if after.disabled:
             log.info("trade_let_go", ticket=watch.ticket, owner=entry.owner)
             self._book.drop(watch.ticket)
 
-    def _fact(self, trade: Trade, entry: Ownership) -> Fact:
+    def _fact(self, trade: Trade, entry: Ownership, *, stays: bool) -> Fact:
+        """Tell what became of a trade; ``stays`` where it would have been let go."""
         if trade.disabled:
             told = f"claimed by {entry.owner}: DTMS lets it go"
             return self._desk.journal.fact(FactKind.DISABLED, told, trade=trade, details=_details(entry))
-        told = f"owned by {entry.owner or 'nobody'} now"
-        return self._desk.journal.fact(FactKind.OWNER_CHANGED, told, trade=trade, details=_details(entry))
+        told, details = f"owned by {entry.owner or 'nobody'} now", dict(_details(entry))
+        if stays:
+            told, details["alert"] = f"claimed by {entry.owner}, {OPEN}: DTMS defends it beside that owner", "ERROR"
+        return self._desk.journal.fact(FactKind.OWNER_CHANGED, told, trade=trade, details=details)
 
     async def _call(self, watch: Watch, entry: Ownership) -> None:
-        """Call a person, once: the trade has another owner, and something of DTMS's own beside it."""
-        told = f"claimed by {entry.owner}, with a hedge, a re-added position or an open request of DTMS beside it"
+        """Call a person, once: an owner that is unknown has the trade, and DTMS something of its own beside it."""
+        told = f"claimed by {entry.owner}, {OPEN}"
         if watch.noted.get(CLAIMED) == told:
             return
         watch.noted[CLAIMED] = told
