@@ -9,7 +9,7 @@ import pytest
 from tests.trading.house import BTCUSD, House, in_house, refusal
 
 from dtms.domain.market import Side
-from dtms.domain.trade import Owner
+from dtms.domain.trade import Owner, State
 from dtms.execute.trading.requests import Closing, Execution, Modification
 from dtms.execute.trading.service import Code
 
@@ -42,6 +42,49 @@ def test_an_opposite_entry_is_refused_because_it_would_close_what_somebody_manag
         error = await refusal(house.trading.execute(replace(BUY, side=Side.SHORT)))
         assert (error.code, error.details["ticket"]) == (Code.CONFLICT, first.ticket)
         assert len(house.terminal.sent) == 1
+
+    in_house(tmp_path, scene, **NETS)
+
+
+@pytest.mark.parametrize("state", [State.WARNING_L2, State.HEDGED])
+def test_nothing_joins_a_position_that_dtms_is_defending(tmp_path: Path, state: State) -> None:
+    async def scene(house: House) -> None:
+        ticket = house.open()
+        await house.watch(ticket, state)
+        error = await refusal(house.trading.execute(BUY))
+        assert (error.code, error.details["rule"]) == (Code.OWNED, "dtms_defensive")
+        assert house.terminal.sent == []
+
+    in_house(tmp_path, scene, **NETS)
+
+
+def test_what_joins_a_position_does_not_loosen_its_stop(tmp_path: Path) -> None:
+    async def scene(house: House) -> None:
+        bid = house.tick().bid
+        house.open(stop=round(bid - 50, 2))
+        error = await refusal(house.trading.execute(replace(BUY, stop=round(bid - 90, 2))))
+        assert (error.code, error.details["rule"]) == (Code.INVALID, "stop_loosened")
+        assert (await house.trading.execute(replace(BUY, stop=round(bid - 30, 2)))).ok
+
+    in_house(tmp_path, scene, **NETS)
+
+
+def test_an_order_is_not_sent_into_an_opposite_position_that_came_before_its_lease(tmp_path: Path) -> None:
+    """It would close what somebody else has just opened."""
+
+    async def scene(house: House) -> None:
+        check, opened = house.broker.check, list[int]()
+
+        async def checked(*about: Any, **more: Any) -> Any:
+            result = await check(*about, **more)
+            opened.append(house.open("SELL"))
+            return result
+
+        house.broker.check = checked  # type: ignore[method-assign]
+        error = await refusal(house.trading.execute(BUY))
+        assert error.code is Code.CONFLICT
+        assert (await house.position(opened[0])).volume == Decimal("0.4")
+        assert house.terminal.sent == []
 
     in_house(tmp_path, scene, **NETS)
 

@@ -8,6 +8,7 @@ the execution. What nobody knows the outcome of is answered so, and looked for b
 from dataclasses import dataclass, field, replace
 
 from dtms.decide.proof import named_positions
+from dtms.domain.account import MarginMode
 from dtms.domain.actions import Ending, Intent, Outcome, PlaceOrder
 from dtms.domain.facts import Fact, FactKind, Json
 from dtms.domain.owners import Asker, Ownership
@@ -15,7 +16,7 @@ from dtms.domain.position import Position
 from dtms.domain.prices import ZERO
 from dtms.domain.snapshot import Snapshot
 from dtms.domain.trade import Mode, Owner
-from dtms.execute.carrying import Done, Task
+from dtms.execute.carrying import VOLUME_CHANGED, Done, Task, Unsent
 from dtms.execute.service import Receipt
 from dtms.execute.shown import is_visible
 from dtms.execute.trading import endings
@@ -24,6 +25,7 @@ from dtms.execute.trading.desk import TradingDesk
 from dtms.execute.trading.opening import Opening, Ticketed, filled
 from dtms.execute.trading.requests import Executed, Execution, Protection
 from dtms.execute.trading.service import Begin, Code, Conclude, TradingRefused, nothing_begins, nothing_follows
+from dtms.execute.trading.whose import known
 from dtms.ports.store import Kept, Unit
 
 TRIES = 3
@@ -77,12 +79,33 @@ class _Sending:
             is_shown=self._is_shown,
             conclude=self._conclude,
             begin=self._begin(),
+            ready=self._require_same,
             mode=self.terms.mode,
             number=self.at.number,
             plan=request.plan,
             strategy_type=request.strategy_type,
             correlation_id=request.correlation_id,
         )
+
+    async def _require_same(self) -> None:
+        """See, on an account that nets, that the order still joins what it was decided on, and that this may grow.
+
+        Raises:
+            Unsent: when the symbol's position is another one now, or DTMS is defending it.
+        """
+        if self.at.account.margin_mode is MarginMode.HEDGING:
+            return
+        symbol, joins = self.at.action.symbol, self.at.joins
+        look = await self.desk.broker.snapshot([symbol])
+        held = next((p for p in look.positions.values() if p.symbol == symbol), None)
+        if _netted(held) != _netted(joins):
+            raise Unsent(f"the position of {symbol} changed meanwhile", VOLUME_CHANGED)
+        if held is None:
+            return
+        state = (await known(self.desk, held)).standing.state
+        if state is not None and state.is_defensive:
+            told = f"it would add to position {held.ticket}, and DTMS is defensive ({state.value})"
+            raise Unsent(told, "dtms_defensive")
 
     def _begin(self) -> Unit:
         """Say what is committed with the intent: from then on nobody may take it for not sent."""
@@ -160,6 +183,10 @@ class _Sending:
         figures: dict[str, Json] = {"asked": float(self.at.action.volume), "strategy_type": request.strategy_type}
         figures |= {"plan": request.plan, "sizing": self.at.sizing, "notes": notes}
         return figures
+
+
+def _netted(position: Position | None) -> tuple[object, ...] | None:
+    return None if position is None else (position.identifier, position.side, position.volume, position.stop)
 
 
 class Executing:

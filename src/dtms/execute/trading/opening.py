@@ -23,6 +23,7 @@ from dtms.execute.trading.judging import (
     Against,
     Levels,
     closing_price,
+    is_looser,
     levels_on_grid,
     pending_price,
     require_levels,
@@ -86,6 +87,7 @@ class Opening:
         joins = _joined(request, look)
         ticketed = await self._ordered(request, instrument, look.account, tick, joins)
         if joins is not None:
+            _require_no_looser(ticketed.action.stop, joins, instrument)
             owner = (await self._desk.store.standing(joins.ticket)).owner
             ticketed = replace(ticketed, joined_owner=owner or Owner.NOBODY)
         if request.way is None or guarded:  # a pending order costs nothing before it is filled
@@ -233,6 +235,19 @@ def _joined(request: Execution, look: Snapshot) -> Position | None:
         )
         raise TradingRefused(Code.CONFLICT, told, {"ticket": held.ticket, "rule": "netting"})
     return held
+
+
+def _require_no_looser(stop: float | None, held: Position, instrument: Instrument) -> None:
+    """See that what joins a position does not loosen its stop, which its order's stop replaces.
+
+    Raises:
+        TradingRefused: with both stops.
+    """
+    if stop is None or not is_looser(stop, held.stop, held.side, instrument):
+        return
+    told = f"The stop of position {held.ticket} would be loosened from {held.stop:.10g} to {stop:.10g}."
+    details: dict[str, Json] = {"ticket": held.ticket, "stop": held.stop, "sent": stop, "rule": "stop_loosened"}
+    raise TradingRefused(Code.INVALID, told, details)
 
 
 def filled(volume: Decimal | None, asked: Decimal) -> Decimal:
