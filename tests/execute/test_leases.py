@@ -12,7 +12,7 @@ from dtms.adapters.clocks import LoopClock
 from dtms.adapters.store_sql.store import SqlStore
 from dtms.adapters.virtual_loop import run_virtual
 from dtms.domain.errors import BrokerUnavailable, LeaseHeld, StoreFailed
-from dtms.execute.leases import LEASE_S, RENEW_S, WAIT_S, Leases
+from dtms.execute.leases import LEASE_S, PATIENCE_ALL_S, PATIENCE_S, RENEW_S, ROUND_S, WAIT_S, Leases
 from dtms.ports.broker import Broker, Fence
 from dtms.ports.store import Free, Store, Unit
 
@@ -275,5 +275,50 @@ def test_what_changes_the_store_alone_fences_a_holder_that_slept_through_its_exp
         assert key == KEY
         assert token > asleep.lease.token
         await change()  # nobody is left who could send
+
+    on_a_store(tmp_path, scenario)
+
+
+def test_a_loop_does_not_stand_still_for_many_leases_that_others_hold(tmp_path: Path) -> None:
+    """A thousand held tickets cost it a second, not five minutes; what is free it gets at once, and later it waits."""
+
+    async def scenario(two: Two) -> None:
+        loop = Leases(
+            store=two.store,
+            broker=NO_BROKER,
+            clock=two.clock,
+            holder=ELSEWHERE,
+            draw=lambda: 0.5,
+            wait_s=PATIENCE_S,
+            all_s=PATIENCE_ALL_S,
+        )
+        for ticket in range(1_000):
+            await two.store.grant(str(ticket), HERE, 60.0, ticket=ticket)
+        begun_s = two.clock.machine_s()
+        for ticket in range(1_000):
+            with pytest.raises(LeaseHeld):
+                async with loop.held(str(ticket), ticket):
+                    raise AssertionError("granted twice")
+        assert two.clock.machine_s() - begun_s < PATIENCE_ALL_S + PATIENCE_S
+        async with loop.held("free", None):
+            pass
+        await two.clock.sleep_machine(ROUND_S)
+        begun_s = two.clock.machine_s()
+        with pytest.raises(LeaseHeld):
+            async with loop.held("1", 1):
+                raise AssertionError("granted twice")
+        assert two.clock.machine_s() - begun_s >= PATIENCE_S
+
+    on_a_store(tmp_path, scenario)
+
+
+def test_a_lapsed_lease_is_ended_by_one_who_has_no_time_left_to_wait(tmp_path: Path) -> None:
+    async def scenario(two: Two) -> None:
+        await two.store.grant(KEY, HERE, LEASE_S, ticket=TICKET)
+        await two.clock.sleep_machine(LEASE_S + 0.1)
+        gateway: Any = Announced()
+        hasty = Leases(store=two.store, broker=gateway, clock=two.clock, holder=ELSEWHERE, draw=lambda: 0.5, wait_s=0.0)
+        async with hasty.held(KEY, TICKET) as held:
+            assert held.lease.holder == ELSEWHERE
 
     on_a_store(tmp_path, scenario)

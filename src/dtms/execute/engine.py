@@ -17,7 +17,7 @@ from dtms.execute.executor import Executor
 from dtms.execute.feeds import Feeds
 from dtms.execute.isolation import Isolation
 from dtms.execute.journal import Journal
-from dtms.execute.leases import PATIENCE_S, Leases
+from dtms.execute.leases import PATIENCE_ALL_S, PATIENCE_S, Leases
 from dtms.execute.lifecycle import EngineOptions, Lifecycle
 from dtms.execute.monitor import Monitor
 from dtms.execute.moves import Moves
@@ -62,7 +62,13 @@ class Engine:
         lease = EngineLease(store, broker, clock, options.holder)
         kept: Store = Fenced(store, lease)
         leases = Leases(
-            store=kept, broker=broker, clock=clock, holder=options.holder, draw=options.draw, wait_s=PATIENCE_S
+            store=kept,
+            broker=broker,
+            clock=clock,
+            holder=options.holder,
+            draw=options.draw,
+            wait_s=PATIENCE_S,
+            all_s=PATIENCE_ALL_S,
         )
         carrier = Carrier(
             broker=broker, store=kept, clock=clock, leases=leases, program=lease, settings=settings.intents

@@ -27,6 +27,8 @@ WAIT_S = 5.0
 """How long somebody waits for a lease that another has."""
 PATIENCE_S = 0.3
 """How long a loop waits that has other trades to look at: it comes back."""
+PATIENCE_ALL_S, ROUND_S = 1.0, 5.0
+"""How long such a loop waits for all leases together, and in what time: many may be held at once."""
 PAUSE_S = (0.01, 0.05)
 """The shortest and the longest pause between two tries; which it is, is drawn."""
 
@@ -54,7 +56,10 @@ class _Line:
 
 
 class Leases:
-    """Grants leases to what acts in this process; ``draw`` answers a number in [0, 1)."""
+    """Grants leases to what acts in this process; ``draw`` answers a number in [0, 1).
+
+    ``all_s`` bounds what all waits come to within ``ROUND_S``; None bounds each by itself alone.
+    """
 
     def __init__(
         self,
@@ -65,6 +70,7 @@ class Leases:
         holder: str,
         draw: Callable[[], float],
         wait_s: float = WAIT_S,
+        all_s: float | None = None,
     ) -> None:
         self._store = store
         self._broker = broker
@@ -72,6 +78,8 @@ class Leases:
         self.holder = holder
         self._draw = draw
         self._wait_s = wait_s
+        self._all_s = all_s
+        self._round_s, self._waited_s = 0.0, 0.0
         self._lines: dict[str, _Line] = {}
 
     @asynccontextmanager
@@ -114,17 +122,29 @@ class Leases:
         self, work: Callable[[], Awaitable[T]], end: Callable[[LeaseHeld], Awaitable[None]], wait_s: float | None = None
     ) -> T:
         """Try until no live holder is in the way; ``end`` sees to one that slept through its expiry."""
-        until_s = self._clock.machine_s() + (self._wait_s if wait_s is None else wait_s)
+        until_s = self._clock.machine_s() + (self._patience() if wait_s is None else wait_s)
+        has_ended = False
         while True:
             try:
                 return await work()
             except LeaseHeld as held:
-                if self._clock.machine_s() >= until_s:
+                is_over = self._clock.machine_s() >= until_s
+                if is_over and (has_ended or not held.is_lapsed or wait_s is not None):
                     raise
                 if held.is_lapsed:
+                    has_ended = True
                     await end(held)
                     continue
             await self._pause()
+
+    def _patience(self) -> float:
+        """Return how long may be waited now: what is left of the round, where all waits together are bounded."""
+        if self._all_s is None:
+            return self._wait_s
+        now_s = self._clock.machine_s()
+        if now_s - self._round_s >= ROUND_S:
+            self._round_s, self._waited_s = now_s, 0.0
+        return max(0.0, min(self._wait_s, self._all_s - self._waited_s))
 
     async def _supersede(self, lapsed: LeaseHeld) -> None:
         """End a lease that ran out under a holder which may wake up.
@@ -158,7 +178,9 @@ class Leases:
 
     async def _pause(self) -> None:
         shortest, longest = PAUSE_S
-        await self._clock.sleep_machine(shortest + (longest - shortest) * self._draw())
+        pause_s = shortest + (longest - shortest) * self._draw()
+        self._waited_s += pause_s
+        await self._clock.sleep_machine(pause_s)
 
     async def _renew(self, held: Held) -> None:
         while True:
