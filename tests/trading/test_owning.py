@@ -140,6 +140,21 @@ def test_what_goes_to_dtms_is_registered_there_and_changes_hands_when_dtms_has_i
     in_house(tmp_path, scene)
 
 
+def test_what_waits_for_dtms_is_not_taken_over_after_it_was_given_to_another(tmp_path: Path) -> None:
+    """DTMS was away when it was to take the position over: the later word counts."""
+
+    async def scene(house: House) -> None:
+        ticket = house.open()
+        await house.own(ticket, Owner.EXITS)
+        assert (await house.trading.change_owner(claim(ticket, Owner.DTMS, EXITS))).queued
+        change = claim(ticket, Owner.UNIVERSAL, EXITS, strategy_type="kill_zone")
+        assert (await house.trading.change_owner(change)).entry.managed_by == UNIVERSAL
+        assert await house.letters() == {}
+        assert not house.outbox.has(ticket)
+
+    in_house(tmp_path, scene)
+
+
 def test_a_release_of_what_dtms_has_is_sent_to_its_server(tmp_path: Path) -> None:
     async def scene(house: House) -> None:
         ticket = house.open()

@@ -82,6 +82,11 @@ class Outbox:
         self._waiting[int(letter.key)] = letter
         self._soon.set()
 
+    def drop(self, ticket: int) -> None:
+        """Deliver no more what was kept of a ticket, and is committed to be forgotten."""
+        if (letter := self._waiting.pop(ticket, None)) is not None:
+            self._unlisted_ms.pop(letter.key, None)
+
     async def queue(self, ticket: int, body: Mapping[str, Json]) -> None:
         """Keep a registration durably, and deliver it soon."""
         letter = self.letter(ticket, body)
@@ -103,6 +108,8 @@ class Outbox:
         """Try every delivery that waits, once; return after how many seconds to try again."""
         await self._load()
         for ticket, letter in list(self._waiting.items()):
+            if self._waiting.get(ticket) is not letter:
+                continue  # it went to another meanwhile
             try:
                 answer = await self._peer.ask("POST", PATH, body=letter.body)
             except PeerAway as error:

@@ -21,6 +21,10 @@ class Letters(Protocol):
         """Deliver what was kept."""
         ...
 
+    def drop(self, ticket: int) -> None:
+        """Deliver no more what was kept of a ticket, and is committed to be forgotten."""
+        ...
+
 
 class Taker(Protocol):
     """The managers of this program. Both methods return at once and never raise: what they begin is made good later."""

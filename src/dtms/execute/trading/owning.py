@@ -25,7 +25,7 @@ from dtms.execute.trading.opening import require_strategy
 from dtms.execute.trading.registry import Registry
 from dtms.execute.trading.service import Changed, Code, OwnerChange, TradingRefused
 from dtms.execute.trading.whose import Known, known
-from dtms.ports.store import Authority, Kept, Lease, Unit
+from dtms.ports.store import Authority, Kept, KeptKind, Lease, Unit
 
 TRIES = 3
 
@@ -98,6 +98,8 @@ class Owning:
         unit = Unit(
             ownership=() if row is None else (row,),
             keep=() if letter is None else (letter,),
+            # What was on its way to DTMS before would take the position back from whom it is given to now.
+            forget=() if row is None else ((KeptKind.REGISTRATION, str(wanted.at.ticket)),),
             facts=(told := self._told(wanted, before),),
             authority=Authority(key=under.key, holder=under.holder, token=under.token),
         )
@@ -106,6 +108,7 @@ class Owning:
         if letter is not None:
             self._desk.letters.take(letter)
         if row is not None:
+            self._desk.letters.drop(wanted.at.ticket)
             self._desk.taker.changed_hands(row)
         self._registry.forget(wanted.at.ticket)
         entry = await self._registry.entry(wanted.at.ticket, fresh=True)
