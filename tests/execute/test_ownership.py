@@ -341,6 +341,24 @@ def test_what_another_manager_did_is_told_as_its_own_and_alarms_nobody(tmp_path:
     watched(tmp_path, scenario)
 
 
+def test_a_ticket_that_was_fenced_higher_leaves_the_engine_ready(tmp_path: Path) -> None:
+    """The gateway knows a higher token for one ticket: its open request waits, and the house does not stand still."""
+
+    async def scenario(lives: Lives) -> None:
+        trade, engine = await lives.trade(), lives.on.engine
+        moved = stop_move(lives, (trade.stop or 0.0) + 0.0002, trade.stop, ActionKind.TIGHTEN)
+        intent = await kept_intent(lives, moved, lives.ticket, IntentState.UNKNOWN, asker=Asker.DTMS)
+        engine.book.watches[lives.ticket].open_intents[intent.number] = intent
+        await lives.on.broker.announce(str(lives.ticket), 1_000_000)
+        await lives.on.play(2)
+        assert engine.health().reasons == ()
+        kept = await lives.on.store.intent(intent.number)
+        assert kept is not None
+        assert kept.state.is_open
+
+    watched(tmp_path, scenario)
+
+
 def test_a_stop_that_no_request_explains_is_still_a_persons(tmp_path: Path) -> None:
     async def scenario(lives: Lives) -> None:
         trade = await lives.trade()

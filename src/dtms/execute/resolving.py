@@ -17,7 +17,7 @@ import structlog
 from dtms.decide import proof, settle
 from dtms.decide.proof import Executed, NotExecuted, NotYet, Question, Verdict
 from dtms.domain.actions import Action, ActionKind, Ending, Intent, IntentState, OpenPosition, Outcome
-from dtms.domain.errors import BrokerUnavailable, LeaseHeld
+from dtms.domain.errors import BrokerUnavailable, LeaseHeld, PermissionGone
 from dtms.domain.facts import Fact, FactKind, Json
 from dtms.domain.owners import Asker
 from dtms.domain.prices import ZERO
@@ -75,11 +75,16 @@ class Resolving:
             self._desk.hurry()
 
     async def _announced(self, held: Held) -> NotYet | None:
-        """Announce the lease's token; why nothing can be known yet, when the gateway does not take it."""
+        """Announce the lease's token; why nothing can be known yet, when the gateway does not take it.
+
+        One that knows a higher token of this ticket is this ticket's trouble, and no lost authority of the engine.
+        """
         try:
             await self._desk.leases.announce(held)
         except BrokerUnavailable as error:
             return _unanswered(error)
+        except PermissionGone as error:
+            return NotYet(f"the gateway does not take the lease: {error}")
         return None
 
     async def _resolve(self, watch: Watch, intent: Intent, away: NotYet | None) -> None:
