@@ -12,7 +12,7 @@ from dtms.domain.market import Side, Timeframe
 from dtms.domain.plans import Plan
 from dtms.domain.trade import Mode, Owner
 from dtms.execute.managing.managers import Live, Statistics
-from dtms.execute.planning.service import PlanSeen, PlansStatus
+from dtms.execute.planning.seen import PlanSeen, PlansStatus
 from dtms.execute.trading.requests import Executed, Protection
 from dtms.execute.trading.service import Entry, Leased
 from dtms.views.main import entry_view, executed_view, leased_view

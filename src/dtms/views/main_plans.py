@@ -6,7 +6,7 @@ from dtms.decide.conditions import catalogue
 from dtms.decide.plans import Cancel, Due, Expire, Judgement, Waits
 from dtms.domain.facts import Json
 from dtms.domain.plans import Plan
-from dtms.execute.planning.service import PlanSeen, PlansStatus
+from dtms.execute.planning.seen import PlanSeen, PlansStatus
 from dtms.views.moments import epoch_s, rfc3339, rfc3339_or_none
 
 LATE = 3

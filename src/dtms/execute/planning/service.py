@@ -1,60 +1,28 @@
 """What the main API may ask of plans: made, listed, explained, changed while they wait, and taken back."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from dtms.decide.conditions import Condition, InvalidConditions, parse, timeframes_of
 from dtms.decide.conditions_facts import MarketFacts
-from dtms.decide.plans import Judgement, judge
+from dtms.decide.plans import judge
 from dtms.decide.plans_drafts import Draft, InvalidPlan, amended, draft_of, validate
 from dtms.decide.plans_status import moved
 from dtms.domain.errors import ChangedMeanwhile
 from dtms.domain.facts import Json
 from dtms.domain.market import Instrument, Tick
 from dtms.domain.plans import Plan, PlanStatus
-from dtms.domain.trade import Mode
 from dtms.execute.planning.board import reread
 from dtms.execute.planning.desk import PlanDesk
 from dtms.execute.planning.facts import ALWAYS, read_patterns
 from dtms.execute.planning.runner import Planner
+from dtms.execute.planning.seen import PlanSeen, PlansStatus
 from dtms.execute.service import Receipt
 from dtms.execute.trading.service import Code, TradingRefused
 from dtms.ports.store import Kept, Unit
 
 UNBOUND = frozenset({PlanStatus.PENDING, PlanStatus.PENDING_ORDER_PLACED})
 PLANS_AT_ONCE = 100
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanSeen:
-    """A plan, how its conditions stand now, and what becomes of it on the present market."""
-
-    plan: Plan
-    facts: MarketFacts | None
-    """None when its symbol's market cannot be read."""
-    condition: Condition | None
-    judged: Judgement | None
-    """Of one that waits."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlansStatus:
-    """How plans stand as a whole; times are market milliseconds."""
-
-    by_status: dict[str, int]
-    held: dict[str, str]
-    """Plans that are due and stopped: the rule."""
-    stale: dict[str, str]
-    """Symbols of which nothing can be believed now: why."""
-    unreadable: dict[str, str]
-    rounds: int
-    judged: int
-    last_round_ms: int | None
-    age_s: float | None
-    check_s: float
-    halted: bool
-    mode: Mode | None
-    waiting_max: int
 
 
 Made = Plan | TradingRefused
