@@ -147,7 +147,7 @@ def check_15_tokens_rise(world: World) -> Iterator[Violation]:
     by_key: defaultdict[str, list[Intent]] = defaultdict(list)
     for intent in sent(world.books.intents):
         key = world.key_of(intent)
-        if key is not None:
+        if key is not None and intent.created_ms >= world.books.facts_since_ms:  # the others had their turn
             by_key[key].append(intent)
     for key, intents in by_key.items():
         yield from _outlived(world, key, intents)
