@@ -13,15 +13,28 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 from tests.arbitration.books import broken
 from tests.arbitration.day import MAIN, SERVER, Day, samples
-from tests.arbitration.kept import DEFENSIVE, DTMS, EXITS, Managed, Told, facts, intents, managed, owners, states
+from tests.arbitration.kept import (
+    DEFENSIVE,
+    DTMS,
+    EXITS,
+    UNIVERSAL,
+    Managed,
+    Told,
+    facts,
+    intents,
+    managed,
+    owners,
+    states,
+)
 from tests.arbitration.test_deaths import armed
 from tests.program.past import ledger_of
 from tests.program.running import BTCUSD, EURUSD, wait_until
@@ -69,9 +82,36 @@ def without_dtms(day: Day, outage_s: float) -> Away:
     away.figures["alerts of silence"] = len(silent)
     if len(silent) != (1 if outage_s > SERVES_MS / 1000 + 5 else 0):
         away.wrong.append(f"{len(silent)} alerts that DTMS is silent")
-    blind = [e for e in day.programs[MAIN].events("decided_blind") if e["ticket"] in was]
-    away.figures["decided blind"] = dict(Counter(str(e["action"]) for e in blind))
+    _judge_blind(day, meanwhile, killed_ms, was, away)
+    back_id = max(f.id for f in facts(site))
+    _wait_for(
+        lambda: any(f.id > back_id and f.manager == EXITS and f.is_done and f.ticket in was for f in facts(site)),
+        "Intelligent Exit goes on with DTMS's positions",
+        away,
+    )
     return away
+
+
+def _judge_blind(day: Day, meanwhile: Sequence[Told], killed_ms: int, was: dict[int, str], away: Away) -> None:
+    """See that whatever was done blind was put into the log, with ticket and action."""
+    entries = day.programs[MAIN].events("decided_blind")
+    logged = {(e["ticket"], str(e["action"])) for e in entries if _at_ms(e) >= killed_ms}
+    away.figures["positions decided on blind"] = dict(Counter(action for ticket, action in logged if ticket in was))
+    for fact in meanwhile:
+        is_blind = fact.machine_ms > killed_ms + SERVES_MS + CARRIED_MS and fact.manager == EXITS and fact.is_done
+        if is_blind and fact.ticket in was and (fact.ticket, str(fact.details["action"])) not in logged:
+            away.wrong.append(f"done blind, and not in the log: {fact.summary}")
+
+
+def _at_ms(entry: dict[str, Any]) -> int:
+    return int(datetime.fromisoformat(str(entry["time"])).timestamp() * 1000)
+
+
+def _wait_for(holds: Callable[[], bool], what: str, away: Away) -> None:
+    try:
+        wait_until(holds, what, within_s=30, every_s=0.3)
+    except AssertionError as error:
+        away.wrong.append(str(error))
 
 
 def _execute_while_away(day: Day, outage_s: float, away: Away) -> list[int]:
@@ -114,10 +154,7 @@ def _judge_registered(day: Day, tickets: Sequence[int], away: Away) -> None:
         return [ticket for ticket in tickets if ticket in held and ticket not in states(day.site)]
 
     begun = time.monotonic()
-    try:
-        wait_until(lambda: not missing(), "all that was executed is registered", within_s=30, every_s=0.3)
-    except AssertionError:
-        away.wrong.append(f"never registered: {missing()}")
+    _wait_for(lambda: not missing(), "all that was executed is registered", away)
     registered = Counter(f.ticket for f in facts(day.site, "registered") if f.ticket in tickets)
     away.figures |= {"registered": len(registered), "within s": round(time.monotonic() - begun, 1)}
     away.wrong += [f"{ticket} was registered {n} times" for ticket, n in registered.items() if n > 1]
@@ -165,11 +202,11 @@ def without_main(day: Day, outage_s: float) -> Away:
         away.wrong.append("a plan is not as it was")
     known_id = max(f.id for f in facts(site))
     site.done("/dtms/resume", {})
-    goes_on = lambda: any(f.id > known_id and f.is_done and f.manager != DTMS for f in facts(site, "action"))  # noqa: E731
-    try:
-        wait_until(goes_on, "the managers go on", within_s=30, every_s=0.3)
-    except AssertionError as error:
-        away.wrong.append(str(error))
+    _wait_for(
+        lambda: any(f.id > known_id and f.is_done and f.manager in (EXITS, UNIVERSAL) for f in facts(site, "action")),
+        "the managers go on",
+        away,
+    )
     away.figures["rows in hand"] = sum(row.closed_ms is None for row in before)
     return away
 
@@ -204,22 +241,25 @@ def judge_kept(before: Sequence[Managed], after: Sequence[Managed], away: Away) 
 # --- both ------------------------------------------------------------------------------------------------------------
 
 
-def make_day(folder: Path, seconds: float) -> Day:
-    actors = samples(int((seconds + 60) * RATE / OPENED_EVERY_S), OPENED_EVERY_S, target_atr=6.0)
-    return Day(folder, rate=RATE, actors=actors)
+def make_day(folder: Path, seconds: float, rate: float = RATE) -> Day:
+    actors = samples(int((seconds + 60) * rate / OPENED_EVERY_S), OPENED_EVERY_S, target_atr=6.0)
+    return Day(folder, rate=rate, actors=actors)
+
+
+WITHOUT = {SERVER: without_dtms, MAIN: without_main}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--outages", type=float, nargs="+", default=[10.0, 40.0])
+    parser.add_argument("--rate", type=float, default=RATE)
+    parser.add_argument("--only", choices=WITHOUT)
     given = parser.parse_args(arguments)
     seen: list[Away] = []
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        make_day(Path(folder), 2 * sum(given.outages) + 60 * len(given.outages)) as day,
-    ):
+    lasts_s = 2 * sum(given.outages) + 60 * len(given.outages)
+    with tempfile.TemporaryDirectory() as folder, make_day(Path(folder), lasts_s, given.rate) as day:
         for outage_s in given.outages:
-            for without in (without_dtms, without_main):
+            for without in [WITHOUT[given.only]] if given.only else WITHOUT.values():
                 day.trade_for(8.0, 0.5)
                 seen.append(without(day, outage_s))
                 print(seen[-1].line(), flush=True)
