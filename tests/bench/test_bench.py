@@ -3,11 +3,12 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from dtms.bench import passes, registration, report, storage, suite, terminals
+from dtms.bench import acts, leases, managers, passes, plans, registration, report, storage, suite, terminals
 from dtms.bench.figures import Figure, at_least, at_most, quantile
 from dtms.bench.measure import CannotMeasure
 from dtms.bench.preload import write_positions
@@ -73,6 +74,34 @@ def test_commits_steps_and_replay_are_measured() -> None:
     assert len(named(list(storage.measure_store(silent, 1, 5)))) == 3
     assert len(named(list(terminals.measure_steps(silent, 1, 30)))) == 4
     assert len(named(list(terminals.measure_replay(silent, 1, 0.1)))) == 1
+
+
+def test_a_pass_of_the_managers_is_measured_where_each_judges_and_nothing_is_wanted() -> None:
+    assert len(named(list(managers.measure_managers(silent, 80, 2, 1)))) == 6
+
+
+def test_positions_on_which_something_is_to_be_done_give_no_figures() -> None:
+    async def look() -> None:
+        rig = await managers.make_rig(80, 2)
+        charge = next(c for c in rig.charges if c.managed.trailing_active)
+        position = rig.snapshot.positions[charge.managed.ticket]
+        loose = replace(position, stop=position.entry - position.side.sign * charge.managed.risk)
+        rig.parts.managers.floor.take(replace(rig.snapshot, positions={loose.ticket: loose}))
+        with pytest.raises(CannotMeasure, match="something is to be done"):
+            await rig.look()
+        await rig.parts.store.close()
+
+    asyncio.run(look())
+
+
+def test_rounds_over_plans_are_measured_where_each_is_judged_and_none_is_due() -> None:
+    figures = named(list(plans.measure_plans(silent, 60, 2, 1)))
+    assert "round just after an M5 close, 60 plans on 2 symbols" in figures
+
+
+def test_leases_and_whole_acts_are_measured_on_real_processes() -> None:
+    assert len(named(list(leases.measure_leases(silent, 1, 2, 5)))) == 8
+    assert len(named(list(acts.measure_acts(silent, 1, 3)))) == 2
 
 
 def test_a_preloaded_terminal_holds_its_positions(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from dtms.bench import managed
 from dtms.bench.figures import Figure, Limit, at_most, quantile
 from dtms.bench.main_parts import Parts, make_parts, tick_of
 from dtms.bench.measure import MS, CannotMeasure, repeated, settled_memory
+from dtms.domain.errors import PermissionGone
 from dtms.domain.market import Tick
 from dtms.domain.position import Position
 from dtms.domain.snapshot import Snapshot
@@ -64,7 +65,10 @@ class Rig:
         await self._run(Deliberation(managers.bench, managers.floor, sights))
 
     async def _run(self, deliberation: Deliberation) -> None:
-        wanted, failed = await deliberation.run(self.charges, self.snapshot)
+        try:
+            wanted, failed = await deliberation.run(self.charges, self.snapshot)
+        except PermissionGone as error:  # no lease is held here, so that nothing can be written
+            raise CannotMeasure("something is to be done: a manager wants to remember what it saw") from error
         if wanted or failed:
             raise CannotMeasure(f"something is to be done: {(wanted or failed)[0]!s:.300}")
 

@@ -8,7 +8,9 @@ import structlog
 from rich.console import Console
 
 from dtms.bench import report
+from dtms.bench.acts import measure_acts
 from dtms.bench.figures import Figure
+from dtms.bench.leases import measure_leases
 from dtms.bench.machine import describe
 from dtms.bench.managers import measure_managers
 from dtms.bench.measure import CannotMeasure
@@ -29,6 +31,8 @@ BENCHES: Mapping[str, Measure] = {
     "passes": measure_passes,
     "managers": measure_managers,
     "plans": measure_plans,
+    "leases": measure_leases,
+    "acts": measure_acts,
     "store": measure_store,
     "registration": measure_registration,
     "queries": measure_queries,
