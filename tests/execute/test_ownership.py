@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from tests.execute.claims import claim, entry_of, kept_intent, leased, opened_by_request
+from tests.execute.claims import ELSEWHERE, claim, entry_of, kept_intent, leased, opened_by_request
 from tests.execute.restarting import Lives
 from tests.replay.windows import EUR, LONG, SHIPPED
 
@@ -17,7 +17,7 @@ from dtms.domain.facts import Fact, FactKind, Json
 from dtms.domain.owners import Asker
 from dtms.domain.trade import Mode, Owner, State
 from dtms.execute.service import RefusalCode, Refused, Registered, Registration
-from dtms.ports.store import Kept, KeptKind
+from dtms.ports.store import Kept, KeptKind, Lease
 from dtms.settings import Settings
 
 WINDOW = next(w for w in SHIPPED if w.recording == EUR and w.side is LONG)
@@ -355,6 +355,37 @@ def test_a_ticket_that_was_fenced_higher_leaves_the_engine_ready(tmp_path: Path)
         kept = await lives.on.store.intent(intent.number)
         assert kept is not None
         assert kept.state.is_open
+
+    watched(tmp_path, scenario)
+
+
+def test_a_verdict_is_not_committed_under_a_lease_that_another_took(tmp_path: Path) -> None:
+    """The look at the broker outlasted the lease: what the request came to is committed when the ticket is free."""
+
+    async def scenario(lives: Lives) -> None:
+        trade, store, broker = await lives.trade(), cast("Any", lives.on.store), cast("Any", lives.on.broker)
+        stop = round((trade.stop or 0.0) + 0.0002, 5)
+        moved = stop_move(lives, stop, trade.stop, ActionKind.TIGHTEN)
+        intent = await kept_intent(lives, moved, lives.ticket, IntentState.UNKNOWN, asker=Asker.DTMS)
+        lives.act("modify", ticket=lives.ticket, sl=stop)
+        lives.on.engine.book.watches[lives.ticket].open_intents[intent.number] = intent
+        key, evidence, taken = str(lives.ticket), broker.evidence, list[Lease]()
+
+        async def outlasting(*asked: Any) -> Any:
+            found = await evidence(*asked)
+            if not taken and (lease := await store.lease(key)) is not None and lease.holder != ELSEWHERE:
+                await store.release(lease)  # as if it had run out
+                taken.append(await leased(lives, lives.ticket))
+            return found
+
+        broker.evidence = outlasting
+        while not taken and lives.on.clock.market_ms() < intent.created_ms + 120_000:
+            await lives.on.play(0.1)
+        kept = await store.intent(intent.number)
+        assert kept.state.is_open, "committed while another had the lease"
+        await store.release(taken[-1])
+        await lives.on.play(2)
+        assert (await store.intent(intent.number)).state is IntentState.CONFIRMED
 
     watched(tmp_path, scenario)
 

@@ -30,7 +30,7 @@ from dtms.execute.journal import describe
 from dtms.execute.leases import Held
 from dtms.execute.retries import next_try_ms
 from dtms.execute.shown import identifier_of, position_of
-from dtms.ports.store import Unit
+from dtms.ports.store import Free, Unit
 
 log = structlog.get_logger(__name__)
 
@@ -297,7 +297,13 @@ class Resolving:
     # --- what all share ------------------------------------------------------------------------------------------
 
     async def _commit(self, watch: Watch, trade: Trade, intent: Intent, facts: Sequence[Fact]) -> None:
-        await self._desk.store.commit(Unit(trades=(trade,), intents=(intent,), facts=facts))
+        """Commit what is known now; not when a look outlasted the lease, and another has it.
+
+        Raises:
+            LeaseHeld: the request is looked for again.
+        """
+        free = Free(holder=self._desk.leases.holder, keys=(self._desk.key_of(trade),))
+        await self._desk.store.commit(Unit(trades=(trade,), intents=(intent,), facts=facts, free=free))
         watch.open_intents.pop(intent.number, None)
         watch.noted.pop(f"intent {intent.number}", None)
         self._inquiries.pop(intent.number, None)
