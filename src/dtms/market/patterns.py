@@ -50,7 +50,7 @@ class Patterns:
     def timeframe(self) -> Timeframe:
         return self.bars.timeframe
 
-    @property
+    @cached_property
     def close_ms(self) -> int:
         """When the newest bar closed (UTC); 0 without bars."""
         return self.bars.last_close_ms
