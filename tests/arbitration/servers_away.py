@@ -45,6 +45,8 @@ SERVES_MS: Final = 30_000
 CARRIED_MS: Final = 1_500
 """What was allowed a moment before may still be on its way."""
 EXECUTED_WITHIN_S: Final = 1.0
+PLANS: Final = "SELECT id, status, body FROM plans ORDER BY 1"
+GIVEN_UP: Final = ("cancelled", "expired")
 NEVER_CHANGES: Final = ("entry", "initial_stop", "initial_volume", "risk", "nominal_risk", "rules", "opened_ms")
 FLAGS: Final = ("breakeven_done", "partial_done", "trailing_active")
 
@@ -181,11 +183,12 @@ def judge_exits(
 def without_main(day: Day, outage_s: float) -> Away:
     """Kill the main program in the middle of a request, and judge what DTMS does and what is there afterwards."""
     away, site = Away(what=MAIN, outage_s=outage_s), day.site
+    _plan(day, away)
     day.programs[MAIN].interrupt(30)
     day.start_again(MAIN, armed("sent:12:before"), wait=False)
     wait_until(lambda: day.programs[MAIN].process.poll() is not None, "it was killed", within_s=60)
     (cut_off,) = [one for one in intents(site) if one.state == "SENDING" and one.asker != DTMS]
-    before, plans = managed(site), site.rows("SELECT id, status, body FROM plans ORDER BY 1")
+    before, plans = managed(site), site.rows(PLANS)
     last_id = max(f.id for f in facts(site))
     _judge_mode(day, cut_off.ticket, away)
     time.sleep(outage_s)
@@ -198,8 +201,7 @@ def without_main(day: Day, outage_s: float) -> Away:
     site.done("/dtms/halt", {"reason": "to compare"})
     day.start_again(MAIN)
     judge_kept(before, managed(site), away)
-    if site.rows("SELECT id, status, body FROM plans ORDER BY 1") != plans:
-        away.wrong.append("a plan is not as it was")
+    _judge_plans(plans, site.rows(PLANS), away)
     known_id = max(f.id for f in facts(site))
     site.done("/dtms/resume", {})
     _wait_for(
@@ -209,6 +211,34 @@ def without_main(day: Day, outage_s: float) -> Away:
     )
     away.figures["rows in hand"] = sum(row.closed_ms is None for row in before)
     return away
+
+
+def _plan(day: Day, away: Away) -> None:
+    """Make a plan that waits for a price which never comes, so that there is one to be found again."""
+    with day.site.trader() as trader:
+        ask = trader.quote(BTCUSD)["ask"]
+    body = {
+        "symbol": BTCUSD,
+        "direction": "BUY",
+        "entry": round(ask, 2),
+        "stop_loss": round(ask * 0.97, 2),
+        "take_profit": round(ask * 1.06, 2),
+        "volume": 0.1,
+        "conditions": [{"name": "price_below", "price": 1.0}],
+    }
+    answer = day.site.main.post("/auto-execution/plans", json=body)
+    away.figures["plans"] = len(day.site.rows("SELECT id FROM plans WHERE status = 'pending'"))
+    if answer.status_code != 200:
+        away.wrong.append(f"no plan was made: {answer.text}")
+
+
+def _judge_plans(before: Sequence[tuple[Any, ...]], after: Sequence[tuple[Any, ...]], away: Away) -> None:
+    """See that every plan is there as it was, unless the market gave a reason to give it up."""
+    now = {row[0]: row for row in after}
+    for row in before:
+        same = now.get(row[0])
+        if same is None or (same != row and same[1] not in GIVEN_UP):
+            away.wrong.append(f"plan {row[0]} was {row[1]}, and is {same and same[1]}")
 
 
 def _judge_mode(day: Day, ticket: int, away: Away) -> None:

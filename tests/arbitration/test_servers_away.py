@@ -31,6 +31,7 @@ def test_each_program_does_without_the_other_and_comes_back_to_what_it_left(tmp_
     assert without_server.wrong == [], without_server.line()
     assert without_server.figures["executed"] >= 2
     assert without_managers.wrong == [], without_managers.line()
+    assert without_managers.figures["plans"] >= 1
     assert wrong == []
 
     was = next(row for row in rows if row.body["breakeven_done"])
