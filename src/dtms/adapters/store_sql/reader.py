@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, func, or_, select, union_all
+from sqlalchemy import Connection, Engine, Select, bindparam, func, or_, select, union_all
 from sqlalchemy.exc import SQLAlchemyError
 
 from dtms.adapters.store_sql import rows
@@ -48,6 +48,12 @@ from dtms.domain.owners import Ownership, Standing
 from dtms.domain.plans import Plan, PlanStatus
 from dtms.domain.trade import Owner, State, Trade
 from dtms.ports.store import Controls, Evaluation, Kept, KeptKind, Lease, Loaded, Page
+
+# Asked with every registration: to put them together anew took longer than to read what they ask for.
+_OPEN_ENTRIES = select(ownership).where(ownership.c.closed_ms.is_(None)).order_by(ownership.c.ticket)
+_ENTRIES_OF = (
+    select(ownership).where(ownership.c.ticket.in_(bindparam("tickets", expanding=True))).order_by(ownership.c.ticket)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +155,9 @@ class Reader:
             return {ticket: State(state) for ticket, state in connection.execute(statement)}
 
     def ownerships(self, tickets: Sequence[int] | None) -> Sequence[Ownership]:
-        wanted = ownership.c.closed_ms.is_(None) if tickets is None else ownership.c.ticket.in_(tickets)
         with self._reading() as connection:
-            found = connection.execute(select(ownership).where(wanted).order_by(ownership.c.ticket)).mappings()
-            return [rows.ownership_of(row) for row in found]
+            found = connection.execute(*(_OPEN_ENTRIES,) if tickets is None else (_ENTRIES_OF, {"tickets": tickets}))
+            return [rows.ownership_of(row) for row in found.mappings()]
 
     def managed(self, manager: Owner | None, ticket: int | None) -> Sequence[Managed]:
         """Read what is active, or with ``ticket`` whatever there is of it."""
