@@ -22,6 +22,8 @@ from dtms.decide.strategies import ROWS as TABLE
 RATE = 600.0
 OPENED_EVERY_S = 300.0
 EXECUTED_EVERY_S = 0.25
+MORE = 8
+"""How many quarters more the day may last until every rule has acted: not every market gives all of them a reason."""
 EXITS_RULES = ("breakeven", "partial", "trail")
 
 
@@ -55,7 +57,7 @@ def acted(day: Day) -> Counter[tuple[str, str]]:
 
 
 def make_day(folder: Path, seconds: float) -> Day:
-    actors = samples(int((seconds + 60) * RATE / OPENED_EVERY_S), OPENED_EVERY_S)
+    actors = samples(int((3 * seconds + 60) * RATE / OPENED_EVERY_S), OPENED_EVERY_S)
     return Day(folder, rate=RATE, actors=actors)
 
 
@@ -69,6 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder, make_day(Path(folder), given.seconds) as day:
         executed = day.trade_for(given.seconds, EXECUTED_EVERY_S)
+        for _ in range(MORE):
+            if rules() <= acted(day).keys():
+                break
+            executed += day.trade_for(given.seconds / 4, EXECUTED_EVERY_S)
         day.settle()
         done = acted(day)
         day.calm()
