@@ -112,7 +112,7 @@ class Rival:
         self.answers[f"under its lease: {said}"] += 1
         if said == ("done" if state in DEFENSIVE else "dtms_defensive"):  # or what else stood in its way
             self.wrong.append(f"{position['ticket']}: DTMS was {state} when the lease was given, and the answer {said}")
-        given_back = main.delete(lease, params={"token": token, "holder": RIVAL}, headers=JSON)
+        given_back = main.delete(lease, params={"token": token, "holder": RIVAL})
         if given_back.status_code != 200:
             self.wrong.append(f"{position['ticket']}: its lease was not taken back: {given_back.text}")
 

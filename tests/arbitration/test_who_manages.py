@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.arbitration.conftest import MakeSite
 from tests.program.past import PLAYED, demo_day, play_past
 from tests.program.running import BTCUSD, EURUSD, Site, market, wait_until
 
@@ -57,6 +58,44 @@ def test_a_trade_with_a_strategy_is_the_universal_managers_and_dtms_refuses_it_w
     other = executed(all_three, strategy_type="default_standard")["order_id"]
     all_three.done("/dtms/trade/enable", {"ticket": other, "takeover": True})
     assert manager(all_three, other) == DTMS
+
+
+def test_a_pending_order_that_fills_goes_where_its_strategy_says(make_site: MakeSite) -> None:
+    """Nobody waits for its answer any more when it fills: the watcher finds what it became."""
+    site = make_site(market("2017-10-02T07:00Z", rate=120))
+    site.start_all()
+    with site.trader() as trader:
+        quote = trader.quote(BTCUSD)
+    above, below = round(quote["ask"] + 8, 2), round(quote["bid"] - 8, 2)
+    ways = {"buy": ("buy_stop", above, round(above * 0.9, 2)), "sell": ("sell_stop", below, round(below * 1.1, 2))}
+
+    def place(direction: str, **more: str) -> int:
+        order_type, price, stop = ways[direction]
+        sent = {"symbol": BTCUSD, "order_type": order_type, "entry_price": price, "stop_loss": stop, "volume": 0.1}
+        return int(executed(site, direction=direction, **sent, **more)["order_id"])
+
+    theirs = {place(direction, strategy_type="default_standard") for direction in ways}
+    ours = {place(direction) for direction in ways}
+
+    def positions() -> dict[int, str]:
+        shown = site.main.get("/api/v1/positions").json()["positions"]
+        return {p["ticket"]: p["managed_by"] for p in shown}
+
+    wait_until(lambda: bool(theirs & positions().keys()) and bool(ours & positions().keys()), "some fill", within_s=90)
+    universal, dtms = min(theirs & positions().keys()), min(ours & positions().keys())
+    wait_until(lambda: positions().get(universal) == UNIVERSAL, "Universal has it", within_s=20)
+    wait_until(lambda: positions().get(dtms) == DTMS, "DTMS has it", within_s=20)
+    assert site.main.get(f"/universal/trades/{universal}").status_code == 200
+    assert site.status_of(f"/dtms/trade/{universal}") == 404
+
+
+def test_an_unknown_strategy_is_refused_with_the_names_that_there_are(all_three: Site) -> None:
+    sent = {"symbol": EURUSD, "direction": "buy", "volume": 0.4, "stop_loss": 1.15, "strategy_type": "breakout_boss"}
+    before = len(all_three.main.get("/api/v1/positions").json()["positions"])
+    answer = all_three.main.post("/mt5/execute", json=sent)
+    assert answer.status_code == 422, answer.text
+    assert "breakout_bos" in answer.text
+    assert len(all_three.main.get("/api/v1/positions").json()["positions"]) == before
 
 
 def test_a_trade_without_a_strategy_is_dtms_s(all_three: Site) -> None:

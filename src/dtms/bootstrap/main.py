@@ -98,6 +98,25 @@ class MainProgram:
         await self.managers.store.commit(Unit(facts=(self._journal.fact(kind, told, details=details),)))
 
 
+class Handed:
+    """Gives positions to the managers; what they refuse is told, and left to the next look."""
+
+    def __init__(self, managers: Managers) -> None:
+        self._managers = managers
+
+    async def manage(self, position: Position, strategy_type: str) -> None:
+        try:
+            await self._managers.register_universal(position.ticket, strategy_type)
+        except ManagingRefused as refused:
+            log.warning("not_managed", ticket=position.ticket, told=str(refused))
+
+    async def protect(self, position: Position) -> None:
+        try:
+            await self._managers.enable_exits(position.ticket)
+        except ManagingRefused as refused:
+            log.warning("exits_not_enabled", ticket=position.ticket, told=str(refused))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
     """The main program and what it works with; nothing is opened yet."""
@@ -135,21 +154,14 @@ def make_main(config: Config, link: RemoteLink) -> Made:
         looks=looks,
     )
 
-    async def protect(position: Position) -> None:
-        try:
-            await managers.enable_exits(position.ticket)
-        except ManagingRefused as refused:
-            log.warning("exits_not_enabled", ticket=position.ticket, told=str(refused))
-
     watcher = Watcher(
         broker=broker,
         store=store,
         clock=clock,
         journal=journal,
         outbox=outbox,
-        taker=managers,
+        managing=Handed(managers),
         settings=lambda: managers.settings,
-        protect=protect,
     )
     steps.append(watcher)
     desk = TradingDesk(

@@ -29,6 +29,8 @@ from dtms.server.routes.deps import Deps
 from dtms.server.routes.table import table
 from dtms.server.rows import Row
 
+BODIED = frozenset({"POST", "PUT", "PATCH"})
+"""Methods that change something with a body. A DELETE has none, and no page of another origin can send one."""
 _ABOUT = "The single authority that protects open MetaTrader 5 positions."
 
 
@@ -117,6 +119,6 @@ def _add(app: App, row: Row, gate: Gate) -> None:
         response_model=None,
         responses=row.responses,
         include_in_schema=row.answer is not None,
-        route_class_override=guarded(gate, row.access, changes=row.method != "GET", forms=row.form is not None),
+        route_class_override=guarded(gate, row.access, changes=row.method in BODIED, forms=row.form is not None),
         generate_unique_id_function=lambda route: str(route.name),
     )

@@ -18,7 +18,6 @@ from dtms.domain.position import Position
 from dtms.execute.handing.outbox import Outbox
 from dtms.execute.journal import Journal
 from dtms.execute.managing.steps import Look, Wants
-from dtms.execute.trading.handing import Taker
 from dtms.ports.broker import Broker
 from dtms.ports.clock import Clock
 from dtms.ports.store import Store, Unit
@@ -31,10 +30,16 @@ AGAIN_S: Final = 10.0
 SOURCE: Final = "position_watcher"
 
 
-class Protects(Protocol):
-    """Puts a position under Intelligent Exit."""
+class Managing(Protocol):
+    """The managers of this program. Neither method raises for a refusal: the position is judged anew after a while."""
 
-    async def __call__(self, position: Position) -> None: ...
+    async def manage(self, position: Position, strategy_type: str) -> None:
+        """Give a position to the Universal manager."""
+        ...
+
+    async def protect(self, position: Position) -> None:
+        """Put a position under Intelligent Exit."""
+        ...
 
 
 class Watcher:
@@ -50,18 +55,16 @@ class Watcher:
         clock: Clock,
         journal: Journal,
         outbox: Outbox,
-        taker: Taker,
+        managing: Managing,
         settings: Callable[[], Settings],
-        protect: Protects,
     ) -> None:
         self._broker = broker
         self._store = store
         self._clock = clock
         self._journal = journal
         self._outbox = outbox
-        self._taker = taker
+        self._managing = managing
         self._settings = settings
-        self._protect = protect
         self._settled: dict[int, Fate] = {}
         self._again_at_s: dict[int, float] = {}
         self._told: set[int] = set()
@@ -110,8 +113,8 @@ class Watcher:
         )
         if fate.is_settled:
             self._settled[position.ticket] = fate
-        elif fate is Fate.UNIVERSAL and intent is not None:
-            self._taker.opened(intent, (position,))
+        elif fate is Fate.UNIVERSAL and intent is not None and intent.strategy_type is not None:
+            await self._managing.manage(position, intent.strategy_type)
         elif fate is Fate.DTMS:
             await self._hand_over(position, intent)
 
@@ -135,7 +138,7 @@ class Watcher:
         self._outbox.take(letter)
         self._journal.tell(facts)
         if intent is None and self._settings().exits.auto_enable:
-            await self._protect(position)
+            await self._managing.protect(position)
 
     def _found(self, position: Position, intent: Intent | None) -> Fact:
         by = "was found at the broker" if intent is None else f"was opened by execution {intent.number}"

@@ -92,7 +92,7 @@ class Hand:
         if charge.managed.manager is not Owner.EXITS or self._first is None:
             return None
         trying = may_try(proposal.action.kind, owner, self._first.look(ticket))
-        if trying.is_blind:
+        if trying.is_blind and trying.is_allowed:  # what is not tried is told once, as every loss
             log.warning("decided_blind", ticket=ticket, action=proposal.action.kind.value, told=trying.reason)
         if trying.is_allowed:
             return None
