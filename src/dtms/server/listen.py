@@ -14,7 +14,7 @@ _BACKLOG: Final = 1024
 _HEAD_BYTES_MAX: Final = 32 * 1024
 
 
-def refuse_exposed(host: str) -> None:
+def refuse_exposed(host: str, section: str = "api") -> None:
     """Refuse to listen beyond this machine.
 
     Raises:
@@ -28,8 +28,8 @@ def refuse_exposed(host: str) -> None:
         is_loopback = False
     if not is_loopback:
         raise Misconfigured(
-            f"api.host = {host}: without API keys only a loopback address is allowed (127.0.0.1, ::1, localhost); "
-            "set DTMS_API_HOST"
+            f"{section}.host = {host}: without API keys only a loopback address is allowed (127.0.0.1, ::1, localhost); "
+            f"set DTMS_{section.upper()}_HOST"
         )
 
 
@@ -39,7 +39,7 @@ def bind(host: str, port: int, section: str = "api") -> socket.socket:
     Raises:
         Misconfigured: when the port is taken, or the address is not a loopback address of this machine.
     """
-    refuse_exposed(host)
+    refuse_exposed(host, section)
     family, kind, protocol, _, address = _resolved(host, port)
     bound = socket.socket(family, kind, protocol)
     # On Windows SO_REUSEADDR would let a second server share the port; elsewhere it only skips the wait after a stop.
