@@ -80,6 +80,7 @@ def make_engine(config: Config, link: RemoteLink) -> Made:
         looks=lambda: {ticket: Look(at_ms=at, interval_s=every) for ticket, (at, every) in engine.looks().items()},
     )
     engine.parts["audit"] = lambda: auditor.last.as_json() if auditor.last is not None else None
+    engine.parts["leases"] = lambda: {**store.lease_counts}
     if not ground.is_simulated:
         engine.parts["probe"] = lambda: why_due(broker.proven, clock.wall_ms(), broker.build) if broker.build else None
     if ground.upkeep is not None:
