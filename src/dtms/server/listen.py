@@ -28,8 +28,8 @@ def refuse_exposed(host: str, section: str = "api") -> None:
         is_loopback = False
     if not is_loopback:
         raise Misconfigured(
-            f"{section}.host = {host}: without API keys only a loopback address is allowed (127.0.0.1, ::1, localhost); "
-            f"set DTMS_{section.upper()}_HOST"
+            f"{section}.host = {host}: without API keys only a loopback address is allowed "
+            f"(127.0.0.1, ::1, localhost); set DTMS_{section.upper()}_HOST"
         )
 
 
