@@ -19,7 +19,7 @@ from dtms.decide.breakeven import breakeven_price
 from dtms.decide.exits_distance import Distance, distance_of
 from dtms.decide.exits_sight import Look, look_at
 from dtms.decide.proposals import Proposal, Proposed, Sighting
-from dtms.decide.stop_rules import clearance_of, cooling, held, tightest, untouchable, why_not_there
+from dtms.decide.stop_rules import clearance_of, cooling, held, too_little, untouchable, why_not_there
 from dtms.domain.actions import ActionKind, ClosePosition, MoveStop
 from dtms.domain.managed import Managed
 from dtms.domain.prices import away_from_market, valid_share
@@ -107,10 +107,10 @@ def _trail(look: Look) -> Proposal | None:
         return None
     # Rounding brings a stop no nearer to the price: what is too little before it, is too little after it.
     stop = aim.raw
-    told = _too_little(look, stop)
+    told = too_little(look.at, look.memory, stop)
     if told is None:
         stop = aim.on_grid(look)
-        told = _too_little(look, stop) or why_not_there(look.at, stop, look.price, look.settings)
+        told = too_little(look.at, look.memory, stop) or why_not_there(look.at, stop, look.price, look.settings)
     if told is not None:
         look.notes["trail"] = told
         return None
@@ -146,19 +146,6 @@ def trailing_aim(look: Look) -> Aim | str:
     distance = distance_of(look.rules, look.at.gates, look.at.vix, look.settings.exits)
     behind = max(distance.atr * look.levels.atr, clearance_of(look.at))
     return Aim(look.price - look.memory.side.sign * behind, distance, look.levels.atr)
-
-
-def _too_little(look: Look, stop: float) -> str | None:
-    """Return why a stop is no improvement worth a request; one that is absent is always worth it."""
-    live = tightest(look.at)
-    if live is None:
-        return None
-    gain_r = (stop - live) * look.memory.side.sign / look.memory.risk
-    if gain_r <= 0.0:
-        return f"{stop:.10g} would not improve the stop at {live:.10g}"
-    if gain_r < look.rules.min_change_r - 1e-9:
-        return f"{gain_r:.3f} R better than {live:.10g}, at least {look.rules.min_change_r:g} R is asked for"
-    return None
 
 
 # --- what was decided ------------------------------------------------------------------------------------------------

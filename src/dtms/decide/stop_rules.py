@@ -115,3 +115,16 @@ def cooling(at: Sighting, cooldown_s: float) -> str | None:
     if at.managed.moved_ms and left_s > 0.0:
         return f"moved a moment ago, cools down for {left_s:.0f} s of {cooldown_s:g} s"
     return None
+
+
+def too_little(at: Sighting, memory: Managed, stop: float) -> str | None:
+    """Return why a stop is no improvement worth a request; one that is absent is always worth it."""
+    live = tightest(at)
+    if live is None:
+        return None
+    gain_r, wanted_r = (stop - live) * memory.side.sign / memory.risk, memory.rules.min_change_r
+    if gain_r <= 0.0:
+        return f"{stop:.10g} would not improve the stop at {live:.10g}"
+    if gain_r < wanted_r - 1e-9:
+        return f"{gain_r:.3f} R better than {live:.10g}, at least {wanted_r:g} R is asked for"
+    return None

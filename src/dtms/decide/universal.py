@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from dtms.decide.breakeven import breakeven_price
 from dtms.decide.proposals import Proposal, Proposed, Sighting
-from dtms.decide.stop_rules import cooling, held, tightest, untouchable, why_not_there
+from dtms.decide.stop_rules import cooling, held, too_little, untouchable, why_not_there
 from dtms.decide.trailing import Aim, aim, volatility
 from dtms.decide.universal_sight import Look, ground, look_at
 from dtms.domain.actions import Action, ActionKind, ClosePosition, MoveStop
@@ -117,7 +117,7 @@ def _trail(look: Look) -> Proposal | None:
         found = aim(ground(look))
         if isinstance(found, Aim):
             stop = away_from_market(found.stop, look.memory.side, look.at.instrument)
-            told = _too_little(look, stop) or why_not_there(look.at, stop, look.price, look.settings)
+            told = too_little(look.at, look.memory, stop) or why_not_there(look.at, stop, look.price, look.settings)
             _warn_of_fallback(look, found)
             if told is None:
                 return _moved(look, ActionKind.TRAIL, "trail", stop, found.told)
@@ -140,19 +140,6 @@ def _warn_of_fallback(look: Look, found: Aim) -> None:
     if found.is_fallback:
         memory, timeframe = look.memory, look.rules.timeframe.name
         look.alerts.append(NO_ATR.format(symbol=memory.symbol, timeframe=timeframe, ticket=memory.ticket))
-
-
-def _too_little(look: Look, stop: float) -> str | None:
-    """Return why a stop is no improvement worth a request; one that is absent is always worth it."""
-    live = tightest(look.at)
-    if live is None:
-        return None
-    gain_r = (stop - live) * look.memory.side.sign / look.memory.risk
-    if gain_r <= 0.0:
-        return f"{stop:.10g} would not improve the stop at {live:.10g}"
-    if gain_r < look.rules.min_change_r - 1e-9:
-        return f"{gain_r:.3f} R better than {live:.10g}, at least {look.rules.min_change_r:g} R is asked for"
-    return None
 
 
 # --- what was decided ------------------------------------------------------------------------------------------------

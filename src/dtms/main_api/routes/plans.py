@@ -14,14 +14,14 @@ from dtms.execute.planning.service import Made, Plans
 from dtms.execute.trading.service import TradingRefused
 from dtms.main_api.bodies_managers import PlanBatch, PlanChange, PlanRequest
 from dtms.server.access import of_validation, read_body
-from dtms.server.answers import ErrorCode, JsonAnswer, Problem
+from dtms.server.answers import JsonAnswer, Problem
+from dtms.server.batches import batch_answer
 from dtms.server.correlation import correlation_id
 from dtms.server.errors import invalid, problem_of_refusal
 from dtms.server.idempotency import receipt
 from dtms.server.params import LimitQuery, SymbolQuery
 from dtms.views.main_plans import batch_view, conditions_view, made_view, plan_view, plans_view, status_view
 
-DIFFER: Final = 207
 LISTED: Final = 200
 _PLAN: Final = TypeAdapter(PlanRequest)
 _CHANGE: Final = TypeAdapter(PlanChange)
@@ -125,14 +125,7 @@ def _batch(judged: Sequence[Draft | Problem], made: Sequence[Made]) -> JsonAnswe
     """
     given = iter(made)
     items = [_item(index, one if isinstance(one, Problem) else next(given)) for index, one in enumerate(judged)]
-    statuses = {int(str(item["status"])) for item in items}
-    status = statuses.pop() if len(statuses) == 1 else DIFFER
-    view = batch_view(items)
-    if status < 400:
-        return JsonAnswer(view, status_code=status)
-    first = items[0]
-    message = f"None of {len(items)} plans was made; the first: {first['message']}"
-    raise Problem(ErrorCode(str(first["error"])), message, {"index": 0}, status=status, extra=view)
+    return batch_answer(items, batch_view(items), f"None of {len(items)} plans was made")
 
 
 def _item(index: int, made: Made | Problem) -> dict[str, Json]:

@@ -11,7 +11,8 @@ from dtms.domain.facts import Json
 from dtms.domain.trade import Trade
 from dtms.execute.service import Pending, Refused, Registered, Registration, Result
 from dtms.server.access import of_validation, read_body
-from dtms.server.answers import ErrorCode, JsonAnswer, Problem
+from dtms.server.answers import JsonAnswer, Problem
+from dtms.server.batches import batch_answer
 from dtms.server.correlation import correlation_id
 from dtms.server.errors import problem_of_refusal
 from dtms.server.idempotency import receipt
@@ -20,7 +21,6 @@ from dtms.server.routes.deps import Deps
 from dtms.views.registering import accepted_view, batch_view, disabled_view, pending_view, refused_view, registered_view
 from dtms.wire import BatchRequest, DisableRequest, EnableRequest
 
-DIFFER: Final = 207
 _ENABLE: Final = TypeAdapter(EnableRequest)
 _BATCH: Final = TypeAdapter(BatchRequest)
 _DISABLE: Final = TypeAdapter(DisableRequest)
@@ -102,14 +102,7 @@ def _batch(judged: Sequence[Judged], results: Sequence[Result]) -> JsonAnswer:
     """
     given = iter(results)
     items = [_item(index, one if isinstance(one, Problem) else next(given)) for index, one in enumerate(judged)]
-    statuses = {int(str(item["status"])) for item in items}
-    status = statuses.pop() if len(statuses) == 1 else DIFFER
-    view = batch_view(items)
-    if status < 400:
-        return JsonAnswer(view, status_code=status)
-    first = items[0]
-    message = f"None of {len(items)} registrations was accepted; the first: {first['message']}"
-    raise Problem(ErrorCode(str(first["error"])), message, {"index": 0}, status=status, extra=view)
+    return batch_answer(items, batch_view(items), f"None of {len(items)} registrations was accepted")
 
 
 def _item(index: int, result: Result | Problem) -> dict[str, Json]:
