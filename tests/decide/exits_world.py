@@ -8,8 +8,9 @@ from typing import Any
 
 from tests.decide.builders import NOW, instrument, position, tick
 
+from dtms.decide.adoption import adopt
 from dtms.decide.exits import propose
-from dtms.decide.exits_rules import adopt, rules_of
+from dtms.decide.exits_rules import rules_of
 from dtms.decide.proposals import Proposal, Sighting
 from dtms.domain.actions import MoveStop
 from dtms.domain.managed import ExitRules, Managed

@@ -21,8 +21,9 @@ from tests.decide.exits_world import (
     vix,
 )
 
+from dtms.decide.adoption import adopt
 from dtms.decide.exits import propose
-from dtms.decide.exits_rules import adopt, is_scalp, rules_of
+from dtms.decide.exits_rules import is_scalp, rules_of
 from dtms.decide.exits_words import explain
 from dtms.decide.strategies import resolve
 from dtms.domain.actions import ActionKind, ClosePosition, MoveStop

@@ -12,8 +12,9 @@ import pytest
 from tests.decide.builders import instrument, position
 from tests.market.recorded import BTCUSD_2025, EURUSD_2019, POINTS, XAUUSD_2025, closed_before, m15_of, recorded
 
+from dtms.decide.adoption import adopt
 from dtms.decide.exits import propose
-from dtms.decide.exits_rules import adopt, rules_of
+from dtms.decide.exits_rules import rules_of
 from dtms.decide.proposals import Sighting
 from dtms.domain.actions import ClosePosition, MoveStop
 from dtms.domain.managed import ExitRules

@@ -19,9 +19,9 @@ from tests.decide.universal_world import (
     with_volume,
 )
 
+from dtms.decide.adoption import adopt
 from dtms.decide.strategies import resolve
 from dtms.decide.universal import propose
-from dtms.decide.universal_adoption import adopt
 from dtms.decide.universal_words import explain
 from dtms.domain.actions import ActionKind, ClosePosition, MoveStop
 from dtms.domain.managed import ExitRules, TrailingMethod

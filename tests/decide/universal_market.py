@@ -9,10 +9,10 @@ import numpy as np
 from tests.decide.builders import instrument, position
 from tests.market.recorded import aggregate, closed_before
 
+from dtms.decide.adoption import adopt
 from dtms.decide.proposals import Proposal, Sighting
 from dtms.decide.strategies import resolve
 from dtms.decide.universal import propose
-from dtms.decide.universal_adoption import adopt
 from dtms.domain.actions import ClosePosition, MoveStop
 from dtms.domain.managed import Managed, UniversalRules
 from dtms.domain.market import Bars, Instrument, Side, Tick, Timeframe

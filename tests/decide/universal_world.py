@@ -6,10 +6,10 @@ from typing import Any
 
 from tests.decide.builders import NOW, instrument, position, tick
 
+from dtms.decide.adoption import adopt
 from dtms.decide.proposals import Proposal, Sighting
 from dtms.decide.strategies import resolve
 from dtms.decide.universal import propose
-from dtms.decide.universal_adoption import adopt
 from dtms.domain.managed import Managed, UniversalRules
 from dtms.domain.market import Side, Tick, Timeframe
 from dtms.market.levels import Levels, Swing

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 
-from dtms.decide import exits_rules, universal_adoption
+from dtms.decide import exits_rules
+from dtms.decide.adoption import adopt
 from dtms.decide.strategies import resolve
 from dtms.domain.managed import Managed
 from dtms.domain.market import Side, Tick
@@ -74,9 +75,7 @@ def universal(number: int, position: Position, symbols: int, now_ms: int, settin
     strategy = STRATEGIES[number // (2 * symbols) % len(STRATEGIES)]
     rules = resolve(strategy.value, position.symbol, session_at(now_ms), None, settings.universal)
     login, server = ACCOUNT
-    made = universal_adoption.adopt(
-        position, rules, login=login, server=server, now_ms=now_ms, atr_m15=None, settings=settings
-    )
+    made = adopt(position, rules, login=login, server=server, now_ms=now_ms, atr_m15=None, settings=settings)
     return _with_past(made, is_followed(number, symbols))
 
 
@@ -84,9 +83,7 @@ def exits(number: int, position: Position, symbols: int, now_ms: int, settings: 
     """Return what Intelligent Exit remembers of a position."""
     rules = exits_rules.rules_of(position.symbol, session_at(now_ms), False, settings.exits)
     login, server = ACCOUNT
-    made = exits_rules.adopt(
-        position, rules, login=login, server=server, now_ms=now_ms, atr_m15=None, settings=settings
-    )
+    made = adopt(position, rules, login=login, server=server, now_ms=now_ms, atr_m15=None, settings=settings)
     return _with_past(made, is_followed(number, symbols))
 
 

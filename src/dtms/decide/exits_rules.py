@@ -3,14 +3,11 @@
 from collections.abc import Mapping
 from decimal import Decimal
 
-from dtms.decide.initial_risk import initial_risk
-from dtms.domain.managed import ExitRules, Managed
-from dtms.domain.position import Position
+from dtms.domain.managed import ExitRules
 from dtms.domain.strategies import Strategy
 from dtms.domain.symbols import SymbolClass, class_of
-from dtms.domain.trade import Owner, Trade
 from dtms.market.regime import Session
-from dtms.settings import ExitSettings, Settings
+from dtms.settings import ExitSettings
 
 SCALPS = frozenset({Strategy.MEAN_REVERSION_RANGE_SCALP.value, Strategy.MICRO_SCALP.value})
 
@@ -46,48 +43,3 @@ def _session_factors(kind: SymbolClass, settings: ExitSettings) -> Mapping[str, 
         SymbolClass.OTHER: settings.session_other,
     }
     return by_class[kind]
-
-
-def adopt(
-    position: Position,
-    rules: ExitRules,
-    *,
-    login: int,
-    server: str,
-    now_ms: int,
-    atr_m15: float | None,
-    settings: Settings,
-    costs: float = 0.0,
-    known: Trade | Managed | None = None,
-    version: int = 0,
-) -> Managed:
-    """Take a position over beside its owner, with R from its stop, else nominal and marked so.
-
-    Args:
-        atr_m15: of which a nominal R is made; None while it is unknown.
-        costs: commission and fees of the opening deal, in account currency, negative when paid.
-        known: what another manager registered of it: its R, first stop and volume are kept.
-    """
-    risk = initial_risk(position, atr_m15, settings, known)
-    return Managed(
-        ticket=position.ticket,
-        manager=Owner.EXITS,
-        identifier=position.identifier,
-        login=login,
-        server=server,
-        symbol=position.symbol,
-        side=position.side,
-        entry=position.entry,
-        initial_volume=position.volume if known is None else known.initial_volume,
-        initial_stop=risk.stop,
-        risk=risk.risk,
-        nominal_risk=risk.is_nominal,
-        rules=rules,
-        opened_ms=position.opened_ms,
-        registered_ms=now_ms,
-        volume=position.volume,
-        stop=position.stop,
-        target=position.target,
-        costs=costs,
-        version=version,
-    )

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from dtms.decide import exits_rules, universal_adoption
+from dtms.decide import exits_rules
+from dtms.decide.adoption import adopt
 from dtms.decide.strategies import resolve, timeframe_of
 from dtms.domain.actions import Intent
 from dtms.domain.errors import ChangedMeanwhile, LeaseHeld
@@ -174,7 +175,7 @@ class Claiming:
         baseline = None if levels is None else levels.atr_baseline
         rules = resolve(strategy_type, position.symbol, session_at(now), baseline, bench.settings.universal)
         login, server = bench.account
-        return universal_adoption.adopt(
+        return adopt(
             position,
             rules,
             login=login,
@@ -247,7 +248,7 @@ class Claiming:
         scalp = exits_rules.is_scalp(row.strategy_type if row is not None else None)
         rules = exits_rules.rules_of(position.symbol, session_at(now), scalp, bench.settings.exits)
         login, server = bench.account
-        managed = exits_rules.adopt(
+        managed = adopt(
             position,
             rules,
             login=login,

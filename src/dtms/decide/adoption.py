@@ -1,15 +1,18 @@
-"""How a position comes into the hands of the Universal manager: R, rules and what the broker holds, frozen together."""
+"""How a position comes into a manager's hands: R, rules and what the broker holds, frozen together."""
 
 from dtms.decide.initial_risk import initial_risk
-from dtms.domain.managed import Managed, UniversalRules
+from dtms.domain.managed import ExitRules, Managed, UniversalRules
 from dtms.domain.position import Position
 from dtms.domain.trade import Owner, Trade
 from dtms.settings import Settings
 
+MANAGER_OF = {UniversalRules: Owner.UNIVERSAL, ExitRules: Owner.EXITS}
+"""Whose rules they are."""
+
 
 def adopt(
     position: Position,
-    rules: UniversalRules,
+    rules: UniversalRules | ExitRules,
     *,
     login: int,
     server: str,
@@ -20,7 +23,7 @@ def adopt(
     known: Trade | Managed | None = None,
     version: int = 0,
 ) -> Managed:
-    """Take a position over, with R from its stop, else nominal and marked so.
+    """Take a position over for the manager whose rules these are, with R from its stop, else nominal and marked so.
 
     Args:
         atr_m15: of which a nominal R is made; None while it is unknown.
@@ -30,7 +33,7 @@ def adopt(
     risk = initial_risk(position, atr_m15, settings, known)
     return Managed(
         ticket=position.ticket,
-        manager=Owner.UNIVERSAL,
+        manager=MANAGER_OF[type(rules)],
         identifier=position.identifier,
         login=login,
         server=server,
