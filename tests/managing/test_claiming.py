@@ -17,8 +17,9 @@ from dtms.domain.errors import LeaseHeld
 from dtms.domain.facts import FactKind
 from dtms.domain.market import Side
 from dtms.domain.trade import Owner, State
-from dtms.execute.managing.claiming import Code, ManagingRefused
+from dtms.execute.managing.claiming import ManagingRefused
 from dtms.execute.service import Registration
+from dtms.execute.trading.service import Code
 from dtms.ports.store import Free, Unit
 from dtms.replay import MAGIC_PREFIX
 

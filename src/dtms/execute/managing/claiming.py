@@ -5,9 +5,7 @@ with the manager's memory: either both are there or neither is.
 """
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 from dtms.decide import exits_rules
 from dtms.decide.adoption import adopt
@@ -27,6 +25,7 @@ from dtms.execute.managing.floor import Charge, Floor
 from dtms.execute.managing.news import ended
 from dtms.execute.managing.presence import closed_by
 from dtms.execute.managing.sights import Sights
+from dtms.execute.trading.service import Code, TradingRefused
 from dtms.market.levels import Levels
 from dtms.market.regime import session_at
 from dtms.ports.store import Free, Unit
@@ -35,24 +34,8 @@ TRIES = 3
 """How often a claim is judged anew when the registry changed while it was made."""
 
 
-class Code(StrEnum):
-    """Why something was refused; the values are HTTP error codes."""
-
-    INVALID = "invalid_request"
-    OWNED = "owned_by_other_manager"
-    CONFLICT = "conflict"
-    LEASE_HELD = "lease_held"
-    NOT_FOUND = "not_found"
-
-
-class ManagingRefused(Exception):
+class ManagingRefused(TradingRefused):
     """A request to the managers was refused; nothing changed."""
-
-    def __init__(self, code: Code, message: str, details: Mapping[str, Json] | None = None) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.details = dict(details or {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

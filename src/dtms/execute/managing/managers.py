@@ -16,7 +16,7 @@ from dtms.execute.journal import Journal
 from dtms.execute.leases import WAIT_S, Leases
 from dtms.execute.lifecycle import EngineOptions, Lifecycle
 from dtms.execute.managing.bench import Bench
-from dtms.execute.managing.claiming import Claiming, Code, ManagingRefused
+from dtms.execute.managing.claiming import Claiming, ManagingRefused
 from dtms.execute.managing.floor import Floor
 from dtms.execute.managing.hand import FirstLook, Hand
 from dtms.execute.managing.loop import Round
@@ -31,6 +31,7 @@ from dtms.execute.managing.taking import Taking
 from dtms.execute.managing.telling import Live, Statistics, Telling
 from dtms.execute.service import Health, Monitoring
 from dtms.execute.trading.handing import Letters
+from dtms.execute.trading.service import Code
 from dtms.ports.broker import Broker
 from dtms.ports.clock import Clock
 from dtms.ports.sources import OnlyReleases

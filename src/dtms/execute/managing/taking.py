@@ -7,9 +7,10 @@ from dtms.domain.owners import Ownership
 from dtms.domain.position import Position
 from dtms.domain.trade import Owner
 from dtms.execute.managing.bench import Bench
-from dtms.execute.managing.claiming import Claiming, Code, ManagingRefused
+from dtms.execute.managing.claiming import Claiming, ManagingRefused
 from dtms.execute.managing.floor import Floor
 from dtms.execute.managing.steps import Look
+from dtms.execute.trading.service import Code
 
 log = structlog.get_logger(__name__)
 

@@ -1,7 +1,5 @@
 """Positions of the Universal SL/TP manager and of Intelligent Exit."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
 from fastapi import Request
@@ -9,10 +7,10 @@ from pydantic import TypeAdapter
 from starlette.responses import Response
 
 from dtms.domain.trade import Owner
-from dtms.execute.managing.managers import Managers, ManagingRefused
+from dtms.execute.managing.managers import Managers
 from dtms.main_api.bodies_managers import UniversalRequest
 from dtms.server.access import read_body
-from dtms.server.answers import ErrorCode, JsonAnswer, Problem
+from dtms.server.answers import JsonAnswer
 from dtms.server.correlation import correlation_id
 from dtms.server.params import LimitQuery, TicketPath
 from dtms.views.main_managers import (
@@ -29,15 +27,6 @@ HISTORY: Final = 100
 _UNIVERSAL: Final = TypeAdapter(UniversalRequest)
 
 
-@contextmanager
-def translated() -> Iterator[None]:
-    """Answer what the managers refuse with the envelope."""
-    try:
-        yield
-    except ManagingRefused as refused:
-        raise Problem(ErrorCode(refused.code.value), refused.message, refused.details) from None
-
-
 class UniversalRoutes:
     """The Universal SL/TP manager's routes."""
 
@@ -47,15 +36,13 @@ class UniversalRoutes:
     async def manage_trade(self, request: Request) -> Response:
         """Give a position to the Universal manager; one that it has already is answered as it is."""
         body = await read_body(request, _UNIVERSAL)
-        with translated():
-            correlation = correlation_id(request)
-            managed = await self._managers.register_universal(body.ticket, body.strategy_type, correlation)
+        correlation = correlation_id(request)
+        managed = await self._managers.register_universal(body.ticket, body.strategy_type, correlation)
         return JsonAnswer(taken_view(managed))
 
     async def release_trade(self, request: Request, ticket: TicketPath) -> Response:
         """Take a position out of the Universal manager's hands; nothing is closed."""
-        with translated():
-            managed = await self._managers.unregister_universal(ticket, correlation_id(request))
+        managed = await self._managers.unregister_universal(ticket, correlation_id(request))
         return JsonAnswer(taken_view(managed, ended=True))
 
     async def managed_trades(self) -> Response:
@@ -64,13 +51,11 @@ class UniversalRoutes:
 
     async def managed_trade(self, ticket: TicketPath) -> Response:
         """Show one of the Universal manager's positions."""
-        with translated():
-            return JsonAnswer(live_view(self._managers.live(Owner.UNIVERSAL, ticket)))
+        return JsonAnswer(live_view(self._managers.live(Owner.UNIVERSAL, ticket)))
 
     async def explain_trade(self, ticket: TicketPath) -> Response:
         """Tell how the Universal manager sees a position now, and what it waits for."""
-        with translated():
-            return JsonAnswer(explain_view(self._managers.live(Owner.UNIVERSAL, ticket)))
+        return JsonAnswer(explain_view(self._managers.live(Owner.UNIVERSAL, ticket)))
 
     async def strategies(self) -> Response:
         """Show the strategies, each with its figures."""
@@ -85,13 +70,11 @@ class ExitRoutes:
 
     async def protect(self, request: Request, ticket: TicketPath) -> Response:
         """Put a position under profit protection; one that has it already is answered as it is."""
-        with translated():
-            return JsonAnswer(taken_view(await self._managers.enable_exits(ticket, correlation_id(request))))
+        return JsonAnswer(taken_view(await self._managers.enable_exits(ticket, correlation_id(request))))
 
     async def end_protection(self, request: Request, ticket: TicketPath) -> Response:
         """End the profit protection of a position."""
-        with translated():
-            managed = await self._managers.disable_exits(ticket, correlation_id(request))
+        managed = await self._managers.disable_exits(ticket, correlation_id(request))
         return JsonAnswer(taken_view(managed, ended=True))
 
     async def protected(self) -> Response:
